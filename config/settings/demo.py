@@ -1,0 +1,43 @@
+"""The demo on localhost: SQLite, a Celery broker that needs no server. Its secret key is made, and kept, by `python -m demo`."""
+
+from datetime import timedelta
+
+from config.env import Environment
+from config.settings.base import *
+from config.settings.base import BASE_DIR, CELERY_BEAT_SCHEDULE, read_environment
+
+DEBUG = False
+ROLEGATE_DEMO = True
+_var = BASE_DIR / "var" / "demo"
+_broker = _var / "broker"
+_kept = _var / "secret_key"  # so that manage.py works beside a running demo with nothing set but the settings module
+_env = Environment()
+globals().update(
+    read_environment(
+        _env,
+        https_only=False,
+        defaults={
+            "ROLEGATE_URL": "http://localhost:8000",
+            "DATABASE_URL": f"sqlite:///{_var / 'rolegate.sqlite3'}",
+            "CELERY_BROKER_URL": "filesystem://localhost",
+            **({"ROLEGATE_SECRET_KEY": _kept.read_text().strip()} if _kept.is_file() else {}),
+        },
+    )
+)
+_env.finish()
+STATIC_ROOT = _var / "static"
+for _folder in ("in", "processed", "control"):
+    (_broker / _folder).mkdir(parents=True, exist_ok=True)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "data_folder_in": str(_broker / "in"),
+    "data_folder_out": str(_broker / "in"),
+    "processed_folder": str(_broker / "processed"),
+    "control_folder": str(_broker / "control"),
+    "store_processed": False,
+}
+# A role that somebody makes in the local AWS is to be seen soon.
+CELERY_BEAT_SCHEDULE = {
+    **CELERY_BEAT_SCHEDULE,
+    "refresh-catalogue": {**CELERY_BEAT_SCHEDULE["refresh-catalogue"], "schedule": timedelta(minutes=2)},
+}
+CELERY_BEAT_SCHEDULE_FILENAME = str(_var / "celerybeat-schedule")

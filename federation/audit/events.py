@@ -1,0 +1,44 @@
+"""The kinds of audit event, and where a request came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something was asked: the request id, the client's address and its User-Agent (cut to 200 characters)."""
+
+    request_id: str
+    address: str
+    user_agent: str = ""
+
+
+class Kind(StrEnum):
+    """Every kind of event; docs/audit.md lists them, and a test holds it to this list."""
+
+    SIGN_IN = "sign_in"
+    SIGN_OUT = "sign_out"
+    SIGN_OUT_BY_PROVIDER = "sign_out.by_provider"
+    MINT_ASSERTION = "mint.assertion"
+    MINT_TOKEN = "mint.token"
+    CREDENTIALS = "credentials"
+    CONSOLE = "console"
+    MAPPING_PUBLISHED = "mapping.published"
+    KEY_MADE = "key.made"
+    KEY_ROTATED = "key.rotated"
+    KEY_PUBLISHED = "key.published"
+    REVOKED = "revoked"
+    CLIENT_PAIRED = "client.paired"
+    CLIENT_PAIRING_ALLOWED = "client.pairing_allowed"
+    CLIENT_PAIRING_DENIED = "client.pairing_denied"
+    CLIENT_REVOKED = "client.revoked"
+    TOKEN_REUSED = "token.reused"
+    TOKEN_REFUSED = "token.refused"
+    PROVIDER_DOCUMENTS = "provider.documents"
+    ANSWER_DECIDED = "answer.decided"
+    DIRECTORY_PERSON = "directory.person"
+    DIRECTORY_GROUP = "directory.group"
+    SERVICE_TOKEN_MADE = "service_token.made"
+    SERVICE_TOKEN_REVOKED = "service_token.revoked"

@@ -1,0 +1,164 @@
+"""The only writer of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from federation.audit import chain
+from federation.audit.events import Kind, Origin
+from federation.models import compiled
+from federation.models.audit import AuditEvent, AuditHead
+from federation.models.keys import SigningKey
+from federation.models.mapping import MappingRevision
+from federation.redaction import without_secrets
+
+log = structlog.get_logger(__name__)
+Outcome = Literal["ok", "refused", "failed"]
+_LONGEST_TEXT = 2048
+_locked_head = compiled.ByKey(AuditHead, "id", for_update=True)
+_append = compiled.Insert(AuditEvent)
+
+
+class AuditOutsideTransaction(RuntimeError):
+    """An event was to be written outside a transaction: it could then survive, or miss, what it tells of."""
+
+
+def _clean(value: Any) -> Any:
+    """`value` as JSON that every database stores unchanged: no NUL, no lone surrogate, nothing endless; and no token that
+    somebody pasted where a name belongs: what is in the log stays in it.
+    """
+    if isinstance(value, str):
+        storable = value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return without_secrets(storable[:_LONGEST_TEXT])
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, dict):
+        # The access key id is kept on purpose, where it is called so: it joins with CloudTrail.
+        return {
+            _clean(str(k)): v if k == "access_key_id" and isinstance(v, str) else _clean(v) for k, v in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_clean(item) for item in value]
+        return sorted(items) if isinstance(value, set | frozenset) else items
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _clean(str(value))
+
+
+def content(event: AuditEvent) -> dict[str, Any]:
+    """The part of a row that its mac covers: every column but the mac."""
+    return {
+        "at": event.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "kind": event.kind,
+        "outcome": event.outcome,
+        "actor": event.actor,
+        "reason": event.reason,
+        "request_id": event.request_id,
+        "address": event.address,
+        "data": event.data,
+    }
+
+
+def keys() -> list[bytes]:
+    """The chain's keys: the current one first, then those of retired secrets."""
+    return [chain.chain_key(str(secret)) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+
+
+def lock_head() -> AuditHead:
+    """The head of the log, locked until the transaction ends: whoever changes what is in force takes turns here."""
+    head = _locked_head(1)
+    if head is None:
+        AuditHead.objects.get_or_create(pk=1)
+        head = AuditHead.objects.select_for_update().get(pk=1)
+    return head
+
+
+def record(
+    kind: Kind, *, actor: str, outcome: Outcome, origin: Origin, now: datetime, reason: str = "", **data: Any
+) -> AuditEvent:
+    """Write one event at the end of the chain, inside the caller's transaction.
+
+    Call it last in the transaction: the head row stays locked until the commit. `data` must hold no secret.
+    Raises AuditOutsideTransaction, and whatever the database raises when it cannot store the event: the caller's
+    transaction then fails with it, and nothing leaves the gateway.
+    """
+    if not connection.in_atomic_block:
+        raise AuditOutsideTransaction(kind)
+    head = lock_head()
+    event = AuditEvent(
+        seq=head.seq + 1,
+        at=now,
+        kind=kind.value,
+        outcome=outcome,
+        actor=_clean(actor)[:255],
+        reason=reason[:128],
+        request_id=_clean(origin.request_id)[:64],
+        address=_clean(origin.address)[:64],
+        data=_clean(data),
+    )
+    key = chain.chain_key(str(settings.SECRET_KEY))
+    event.mac = chain.link_mac(key, head.last_mac, event.seq, content(event))
+    _append(event)
+    sql = f"UPDATE {compiled.table(AuditHead)} SET seq = %s, last_mac = %s, mac = %s WHERE id = 1"  # noqa: S608  ours
+    compiled.execute(sql, [event.seq, event.mac, chain.head_mac(key, event.seq, event.mac)])
+    return event
+
+
+def record_or_log(
+    kind: Kind, *, actor: str, outcome: Outcome, origin: Origin, now: datetime, reason: str = "", **data: Any
+) -> None:
+    """Record what takes rights away: signing out, revoking. With the audit storage full these must still happen, so an
+    event that cannot be stored goes to the log instead, as an alert. Never for what hands something out.
+
+    Raises DatabaseError when not the event alone but the caller's whole transaction is lost (the connection broke).
+    """
+    try:
+        with transaction.atomic():
+            record(kind, actor=actor, outcome=outcome, origin=origin, now=now, reason=reason, **data)
+    except DatabaseError as error:
+        if connection.needs_rollback:
+            # Not even the savepoint could be rolled back. Swallowed here, the caller's block would end in a silent
+            # rollback, and a sign-out or a revocation that never happened would be reported as done.
+            raise
+        log.critical(
+            "audit_event_lost",
+            audit_kind=kind.value, actor=actor, outcome=outcome, reason=reason, kind=error.__class__.__name__, data=_clean(data),
+        )  # fmt: skip
+
+
+def links() -> Iterator[chain.Link]:
+    """Every stored row in order, as the verifier wants it; memory bounded."""
+    for event in AuditEvent.objects.order_by("seq").iterator(chunk_size=2000):
+        yield chain.Link(event.seq, content(event), event.mac)
+
+
+def verify() -> list[chain.Finding]:
+    """Check the whole log. Returns every finding; empty means intact."""
+    head = AuditHead.objects.filter(pk=1).first()
+    found = list(chain.verify(links(), head=(head.seq, head.last_mac, head.mac) if head else None, keys=keys()))
+    return found or list(_untold(head.seq if head else 0))
+
+
+def _untold(seq: int) -> Iterator[chain.Finding]:
+    """What the gateway has that its log does not tell of. A log that was emptied, or put back to what it was on an earlier
+    day, is a whole chain: only what was recorded since betrays it. `seq`: the head's.
+    """
+    if not seq and SigningKey.objects.exists():
+        yield chain.Finding(1, "the log is empty, though there are signing keys, each of which was recorded")
+        return
+    told = set(
+        AuditEvent.objects.filter(kind=Kind.MAPPING_PUBLISHED.value, outcome="ok").values_list(
+            "data__revision", flat=True
+        )
+    )
+    for number in MappingRevision.objects.order_by("number").values_list("number", flat=True):
+        if number not in told:
+            yield chain.Finding(
+                seq + 1, f"revision {number} of the mapping was published and is not in the log: its end is cut"
+            )

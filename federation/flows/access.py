@@ -1,0 +1,106 @@
+"""May this person use this role now? The one place that decides it for every mint, on today's mapping and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from federation.aws.arns import parse_role_arn
+from federation.errors import (
+    AccessDenied,
+    ApprovalRequired,
+    ClaimsTooOld,
+    GroupsIncomplete,
+    NotSignedIn,
+    PersonDisabled,
+    RolegateError,
+)
+from federation.flows import latest_word
+from federation.identity import Identity
+from federation.mapping.engine import Grant
+from federation.models import compiled, current
+from federation.models.catalogue import reachable
+from federation.models.people import Person
+
+_person_by_id = compiled.ByKey(Person, "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A yes: who, by which grant of which revision, and the role's longest session in seconds where it is known."""
+
+    person: Person
+    identity: Identity
+    grant: Grant
+    revision: int
+    role_maximum: int | None
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names the person."""
+        return f"{self.person.provider}:{self.person.session_name}"
+
+
+def fresh_identity(person: Person, mapping: current.CurrentMapping, *, now: datetime) -> Identity:
+    """The person's identity if access may be decided on it: the claims, and the directory's latest word.
+
+    Raises PersonDisabled, ClaimsTooOld (older than ROLEGATE_CLAIMS_MAX_AGE, or past the provider's own end of session),
+    UnknownProvider, NotInDirectory, GroupsIncomplete (overage: unknown is not none).
+    """
+    _refuse_old(person, mapping, now)
+    return _complete(latest_word.identity_of(person, mapping, now=now))
+
+
+def fresh_identities(
+    people: Sequence[Person], mapping: current.CurrentMapping, *, now: datetime
+) -> list[Identity | RolegateError]:
+    """For each person what `fresh_identity` returns, or the error that it raises: for reports, a few hundred at a time."""
+    found: list[Identity | RolegateError] = []
+    for person, told in zip(people, latest_word.identities_of(people, mapping, now=now), strict=True):
+        try:
+            _refuse_old(person, mapping, now)
+            found.append(told if isinstance(told, RolegateError) else _complete(told))
+        except RolegateError as error:
+            found.append(error)
+    return found
+
+
+def _refuse_old(person: Person, mapping: current.CurrentMapping, now: datetime) -> None:
+    if not person.active:
+        raise PersonDisabled("person_disabled")
+    if person.claims_at is None or now - person.claims_at > settings.ROLEGATE_CLAIMS_MAX_AGE:
+        raise ClaimsTooOld("claims_too_old")
+    if person.claims_expire_at is not None and person.claims_expire_at <= now:
+        raise ClaimsTooOld("provider_session_ended")
+    mapping.provider(person.provider)
+
+
+def _complete(identity: Identity) -> Identity:
+    if not identity.groups_complete:
+        raise GroupsIncomplete("group_overage", detail=identity.provider)
+    return identity
+
+
+def decide(person_id: UUID | str, role_arn: str, *, now: datetime) -> Access:
+    """The grant of `role_arn` to this person. Asks the published mapping each time: a role withdrawn between the page
+    and the click is gone.
+
+    Raises NotSignedIn, PersonDisabled, ClaimsTooOld, NotInDirectory, GroupsIncomplete, UnknownProvider, ArnInvalid,
+    AccessDenied (reason: the verdict's code), ApprovalRequired.
+    """
+    person = _person_by_id(person_id)
+    if person is None:
+        raise NotSignedIn("person_unknown")
+    mapping = current.mapping()
+    identity = fresh_identity(person, mapping, now=now)
+    parse_role_arn(role_arn)
+    verdict = mapping.compiled.verdict(identity, role_arn, now, reachable)
+    if not verdict.allowed or verdict.grant is None:
+        if verdict.code == "approval_required":
+            raise ApprovalRequired("approval_required", role_arn=role_arn)
+        raise AccessDenied(verdict.code, role_arn=role_arn)
+    return Access(person, identity, verdict.grant, mapping.number, verdict.grant.role_maximum)

@@ -1,0 +1,258 @@
+"""Why somebody has a role, or has it not: now, or at a past moment; and who could use a role.
+
+The helpdesk's story: claims → rule → role → its trust policy → what AWS last answered. It asks the one engine; past moments are put together
+from what is kept: the revision that was in force, the claims that the last sign-in before it proved, the roles that the
+account had. What is not kept is said in `notes`, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from federation.aws.arns import parse_role_arn
+from federation.aws.trust import Severity
+from federation.errors import NotFound, NotSignedIn, RolegateError
+from federation.flows import check_trust, latest_word
+from federation.flows.access import fresh_identities, fresh_identity
+from federation.identity import Identity
+from federation.mapping.document import parse
+from federation.mapping.engine import CompiledMapping, compile_mapping
+from federation.mapping.explain import Explanation, explain
+from federation.mapping.rules import Catalogue, CatalogueRole
+from federation.models import current
+from federation.models.accounts import Role
+from federation.models.audit import AuditEvent
+from federation.models.mapping import MappingRevision
+from federation.models.people import PastClaims, Person
+
+_AT_ONCE = 500  # people
+_TODAYS = "The accounts' units, tags and the roles' own tags are those of today: their past is not kept."
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """The last time that the person asked AWS for this role. `aws_code`: AWS's own error, "" on success."""
+
+    at: datetime
+    kind: str
+    outcome: str
+    reason: str
+    aws_code: str
+    request_id: str
+
+    def sentence(self) -> str:
+        """For people."""
+        how = "opened the console" if self.kind == "console" else "asked for credentials"
+        said = "and got them" if self.outcome == "ok" else f"and was refused: {self.reason}"
+        said += f" ({self.aws_code})" if self.aws_code else ""
+        return f"Last {how} on {self.at:%Y-%m-%d %H:%M} UTC {said}. Request id {self.request_id}."
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The explanation, the moment and revision that it speaks of, what else matters (`notes`), and the last answer of AWS.
+
+    `would_mint`: whether a mint would happen, "" or the code that stops it although the mapping says yes (a sign-in that is
+    too old, a disabled person). `trust`: what in the role's trust policy keeps people out today.
+    """
+
+    explanation: Explanation
+    at: datetime
+    revision: int
+    claims_at: datetime | None
+    stopped_by: str
+    notes: tuple[str, ...]
+    trust: tuple[str, ...]
+    last_use: LastUse | None
+
+    def as_text(self) -> str:
+        """For a terminal and for a ticket."""
+        since = f", on claims of {self.claims_at:%Y-%m-%d %H:%M} UTC" if self.claims_at else ""
+        lines = [self.explanation.as_text(), "", f"By revision {self.revision} at {self.at:%Y-%m-%d %H:%M} UTC{since}."]
+        lines += self.notes
+        lines += [f"Trust: {sentence}" for sentence in self.trust]
+        if self.last_use is not None:
+            lines.append(self.last_use.sentence())
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API: plain data only."""
+        used = self.last_use
+        return {
+            **self.explanation.as_dict(),
+            "at": self.at.isoformat(),
+            "revision": self.revision,
+            "claims_at": self.claims_at.isoformat() if self.claims_at else None,
+            "stopped_by": self.stopped_by or None,
+            "notes": list(self.notes),
+            "trust": list(self.trust),
+            "last_use": None
+            if used is None
+            else {
+                "at": used.at.isoformat(), "kind": used.kind, "outcome": used.outcome, "reason": used.reason,
+                "aws_code": used.aws_code, "request_id": used.request_id,
+            },
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What was in force at a moment. `mapping`: the one in force now, None for a past moment."""
+
+    at: datetime
+    revision: int
+    compiled: CompiledMapping
+    mapping: current.CurrentMapping | None = None
+
+    @property
+    def is_past(self) -> bool:
+        return self.mapping is None
+
+
+def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | None = None) -> Story:
+    """The story of one person and one role. Raises NotSignedIn, ArnInvalid, NotFound (no revision at that moment)."""
+    person = Person.objects.filter(pk=person_id).first()
+    if person is None:
+        raise NotSignedIn("person_unknown")
+    arn = parse_role_arn(role_arn)
+    moment = _moment(at, now)
+    identity, notes = _identity_at(person, moment)
+    stopped_by = "" if moment.mapping is None else _stopped_by(person, moment.mapping, now)
+    explained = explain(moment.compiled, identity, role_arn, moment.at, _catalogue_at(arn.account_id, moment))
+    said = list(notes)
+    if stopped_by:
+        said.insert(0, _STOPPED.get(stopped_by, f"A mint would be refused now: {stopped_by}."))
+    if moment.is_past:
+        said.append(_TODAYS)
+    return Story(
+        explanation=explained,
+        at=moment.at,
+        revision=moment.revision,
+        claims_at=identity.verified_at if identity.verified_at.timestamp() else None,
+        stopped_by=stopped_by,
+        notes=tuple(said),
+        trust=() if moment.is_past else _trust(role_arn),
+        last_use=_last_use(person, role_arn, moment.at),
+    )
+
+
+_STOPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "person_disabled": "But this person is disabled: nothing is minted for them.",
+        "claims_too_old": "But the sign-in is too old to decide on: they must sign in again first.",
+        "not_in_directory": "But the directory does not list this person, or not clearly: their groups are not known.",
+        "groups_incomplete": "But the identity provider left groups out: nothing is decided until they are all known.",
+        "unknown_provider": "But their identity provider is no longer enabled in the mapping.",
+    }
+)
+
+
+def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> Iterator[tuple[Person, str]]:
+    """Everybody whom the mapping gives the role at that moment, with the deciding rule; an approval is said behind it.
+
+    Raises ArnInvalid, NotFound.
+    """
+    arn = parse_role_arn(role_arn)
+    moment = _moment(at, now)
+    catalogue = _catalogue_at(arn.account_id, moment)
+    everybody = Person.objects.order_by("provider", "subject").iterator(chunk_size=_AT_ONCE)
+    while people := list(islice(everybody, _AT_ONCE)):
+        for person, identity in zip(people, _identities_at(people, moment), strict=True):
+            if isinstance(identity, RolegateError):
+                continue
+            verdict = moment.compiled.verdict(identity, role_arn, moment.at, catalogue)
+            if verdict.grant is not None:
+                yield person, verdict.grant.rule + (" (with an approval)" if not verdict.allowed else "")
+
+
+def _identities_at(people: Sequence[Person], moment: _Moment) -> Sequence[Identity | RolegateError]:
+    """Those whom a mint would look at; at a past moment, everybody as they were."""
+    if moment.mapping is not None:
+        return fresh_identities(people, moment.mapping, now=moment.at)
+    return [_identity_at(person, moment)[0] for person in people]
+
+
+def _moment(at: datetime | None, now: datetime) -> _Moment:
+    if at is None or at >= now:
+        mapping = current.mapping()
+        return _Moment(now, mapping.number, mapping.compiled, mapping)
+    row = MappingRevision.objects.filter(published_at__lte=at).order_by("-number").first()
+    if row is None:
+        raise NotFound("no_revision_then", sentence="No mapping was in force at that moment.")
+    held = current.mapping()
+    document = current.completed(parse(row.text))
+    compiled = held.compiled if held.number == row.number else compile_mapping(document)
+    return _Moment(at, row.number, compiled)
+
+
+def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, ...]]:
+    if moment.mapping is not None:
+        try:
+            return latest_word.identity_of(person, moment.mapping, now=moment.at), ()
+        except RolegateError:
+            return latest_word.unknown_groups(person), ()  # `stopped_by` tells why
+    identity = current.identity_of(person)
+    then = PastClaims.objects.filter(person=person, since__lte=moment.at).order_by("-since", "-id").first()
+    if then is None:
+        return replace(identity, groups=frozenset(), attributes=MappingProxyType({}), mfa=False), (
+            "No sign-in of this person is known from before that moment: they had no claims.",
+        )
+    attributes = MappingProxyType({key: tuple(values) for key, values in then.attributes.items()})
+    identity = replace(
+        identity, groups=frozenset(then.groups), groups_complete=then.groups_complete, attributes=attributes, mfa=then.mfa, verified_at=then.since
+    )  # fmt: skip
+    directory = next((d for d in moment.compiled.document.directories if d.provider == person.provider), None)
+    if directory is None:
+        return identity, ()
+    return latest_word.identity_at(identity, directory, moment.at), (
+        "The groups are those that the directory had then; groups within groups, and who was inactive, are not kept.",
+    )
+
+
+def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:
+    if not moment.is_past:
+        return current.catalogue(account_id)
+    rows = Role.objects.filter(account_id=account_id).filter(Q(removed_at=None) | Q(removed_at__gt=moment.at))
+    found = {
+        row.arn: CatalogueRole(row.arn, row.name, row.path, row.max_session_duration)
+        for row in rows
+        if row.created_at is None or row.created_at <= moment.at
+    }
+    return MappingProxyType({account_id: found} if found else {})
+
+
+def _stopped_by(person: Person, mapping: current.CurrentMapping, now: datetime) -> str:
+    try:
+        fresh_identity(person, mapping, now=now)
+    except RolegateError as error:
+        return error.code
+    return ""
+
+
+def _trust(role_arn: str) -> tuple[str, ...]:
+    """What in the role's trust policy keeps people out, in sentences; () where nothing does or the policy is not known."""
+    report = check_trust.trust_of(role_arn)
+    return tuple(f.sentence for f in report.findings if f.severity is Severity.ERROR) if report is not None else ()
+
+
+def _last_use(person: Person, role_arn: str, at: datetime) -> LastUse | None:
+    actors = [f"{person.provider}:{person.session_name}", str(person.pk)]  # a refusal knows the person by id alone
+    event = (
+        AuditEvent.objects.filter(
+            actor__in=actors, kind__in=["credentials", "console"], data__role_arn=role_arn, at__lte=at
+        )
+        .order_by("-seq")
+        .first()
+    )
+    if event is None:
+        return None
+    aws_code = str(event.data.get("aws_code", ""))
+    return LastUse(event.at, event.kind, event.outcome, event.reason, aws_code, event.request_id)

@@ -1,0 +1,185 @@
+"""Credentials for one role: decided now, minted for this call, exchanged at STS, recorded before they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.aws import sts
+from federation.aws.policy import READ_ONLY, session_policy
+from federation.errors import BadRequest, RolegateError
+from federation.flows import rate_limits
+from federation.flows.access import Access, decide
+from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn
+from federation.mapping.session import clamp_duration
+
+# Every role's MaxSessionDuration is at least an hour (IAM CreateRole), so an hour can always be asked for.
+ALWAYS_ALLOWED_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Credentials on their way to their owner. `duration` in seconds; `notices`: sentences to show with them.
+
+    `read_only`: whether ReadOnlyAccess and nothing besides bounds the session, by the mapping's word or the person's.
+    """
+
+    credentials: sts.Credentials
+    account_id: str
+    role_arn: str
+    duration: int
+    notices: tuple[str, ...]
+    read_only: bool
+
+
+def issue_credentials(
+    person_id: UUID | str,
+    role_arn: str,
+    *,
+    duration: int | None,
+    policy: str | None,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+) -> Issued:
+    """Credentials of `role_arn` for this person.
+
+    `duration` in seconds or None for the mapping's; `policy`: "read-only" or an inline policy that narrows further.
+    Raises what `access.decide` and `plan_session` raise, RateLimited, BadRequest, AwsError. A refusal and a failure are
+    recorded too.
+    """
+    try:
+        rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+        access = decide(person_id, role_arn, now=now)
+        return _issue(access, duration=duration, policy=policy, channel=channel, origin=origin, now=now)
+    except RolegateError as error:
+        record_refusal(Kind.CREDENTIALS, person_id, role_arn, error, channel=channel, origin=origin, now=now)
+        raise
+
+
+def record_refusal(
+    kind: Kind,
+    person_id: UUID | str,
+    role_arn: str,
+    error: RolegateError,
+    *,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+) -> None:
+    """Record a refused or failed use of a role, with its precise reason and AWS's own code."""
+    if not rate_limits.is_worth_an_event(error):
+        return
+    with transaction.atomic():
+        record(
+            kind,
+            actor=str(person_id),
+            outcome="failed" if error.status >= 500 else "refused",
+            origin=origin,
+            now=now,
+            reason=error.reason,
+            code=error.code,
+            channel=channel,
+            role_arn=role_arn[:300],
+            aws_code=getattr(error, "aws_code", ""),
+        )
+
+
+def refuse_role(
+    kind: Kind, person_id: UUID | str, wanted: str, error: RolegateError, *, channel: str, origin: Origin, now: datetime
+) -> None:
+    """Count and record the refusal of a role that a page could not even find among the person's. Raises RateLimited."""
+    try:
+        rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+    except RolegateError as limited:
+        record_refusal(kind, person_id, wanted, limited, channel=channel, origin=origin, now=now)
+        raise
+    record_refusal(kind, person_id, wanted, error, channel=channel, origin=origin, now=now)
+
+
+def assume(
+    access: Access, session: Session, seconds: int, *, channel: str, origin: Origin, now: datetime
+) -> sts.Credentials:
+    """One STS call under this grant, by the account's kind of federation, with fail-over to other regions."""
+    account = access.grant.account
+
+    def prepare(region: str) -> sts.SamlCall | sts.WebIdentityCall:
+        if account.federation == "saml":
+            minted = mint_saml(
+                access, session, region=region, console_duration=None, channel=channel, origin=origin, now=now
+            )
+            return sts.SamlCall(
+                role_arn=access.grant.role_arn,
+                provider_arn=provider_arn(access),
+                assertion=minted.saml_response,
+                duration=seconds,
+                policy=session.policy,
+                tags=session.tags,
+            )
+        token = mint_web_identity(access, session, channel=channel, origin=origin, now=now)
+        return sts.WebIdentityCall(
+            role_arn=access.grant.role_arn,
+            token=token.token,
+            session_name=access.person.session_name,
+            duration=seconds,
+            policy=session.policy,
+            tags=session.tags,
+        )
+
+    return sts.assume_role(
+        prepare, regions=session.partition.regions_fail_over(account.region), partition=session.partition
+    )
+
+
+def assume_within_maximum(
+    access: Access, session: Session, asked: int | None, *, channel: str, origin: Origin, now: datetime
+) -> tuple[sts.Credentials, int, tuple[str, ...]]:
+    """As `assume`, with the duration kept within what the mapping and the role allow; says so when it was shortened.
+
+    Where the role's maximum is not known and AWS finds the duration too long, an hour is asked for instead.
+    """
+    seconds, notice = clamp_duration(asked, access.grant.session, access.role_maximum)
+    notices = (notice,) if notice else ()
+    try:
+        return assume(access, session, seconds, channel=channel, origin=origin, now=now), seconds, notices
+    except sts.StsDurationTooLong:
+        if access.role_maximum is not None or seconds <= ALWAYS_ALLOWED_SECONDS:
+            raise
+    shortened = "The role does not allow sessions that long: you have one hour."
+    credentials = assume(access, session, ALWAYS_ALLOWED_SECONDS, channel=channel, origin=origin, now=now)
+    return credentials, ALWAYS_ALLOWED_SECONDS, (*notices, shortened)
+
+
+def _issue(
+    access: Access, *, duration: int | None, policy: str | None, channel: str, origin: Origin, now: datetime
+) -> Issued:
+    if duration is not None and not 900 <= duration <= 43_200:
+        raise BadRequest("duration_out_of_range", sentence="The duration must be between 900 and 43200 seconds.")
+    session = plan_session(access, asked_policy=policy)
+    credentials, seconds, notices = assume_within_maximum(
+        access, session, duration, channel=channel, origin=origin, now=now
+    )
+    with transaction.atomic():
+        record(
+            Kind.CREDENTIALS,
+            actor=access.actor,
+            outcome="ok",
+            origin=origin,
+            now=now,
+            channel=channel,
+            person=str(access.person.pk),
+            role_arn=access.grant.role_arn,
+            rule=access.grant.rule,
+            revision=access.revision,
+            access_key_id=credentials.access_key_id,
+            source_identity=access.person.session_name,
+            duration=seconds,
+            expires_at=credentials.expiration,
+        )
+    read_only = session.policy == session_policy(READ_ONLY, partition=session.partition.name)
+    return Issued(credentials, access.grant.account.id, access.grant.role_arn, seconds, notices, read_only)

@@ -1,0 +1,153 @@
+"""The AWS console for one role: by a sign-in token, or by the browser posting an assertion to AWS itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.aws import console
+from federation.errors import BadRequest, RolegateError
+from federation.flows import rate_limits
+from federation.flows.access import decide
+from federation.flows.issue_credentials import assume_within_maximum, record_refusal
+from federation.flows.minting import mint_saml, plan_session
+
+# A sign-in token is good for 15 minutes (IAM user guide, "Enabling custom identity broker access").
+# Without a SessionDuration, the console session lasts an hour (IAM user guide, "Configure SAML assertions").
+DEFAULT_CONSOLE_SECONDS = 3600
+URL_LIFETIME = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOpening:
+    """A console URL, a secret until it expires."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleForm:
+    """What the browser posts to AWS: `action` URL, the assertion, and the destination as RelayState."""
+
+    action: str
+    saml_response: str = field(repr=False)
+    relay_state: str
+
+
+def open_console(
+    person_id: UUID | str, role_arn: str, *, destination: str | None, channel: str, origin: Origin, now: datetime
+) -> ConsoleOpening:
+    """A console URL for this person and role. Raises as issue_credentials does, and DestinationNotAllowed."""
+    try:
+        rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+        access = decide(person_id, role_arn, now=now)
+        session = plan_session(access, asked_policy=None)
+        region = access.grant.account.region
+        # Checked before the mint: a bad link costs no credentials.
+        target = console.validate_destination(destination, session.partition, region)
+        credentials, seconds, _ = assume_within_maximum(access, session, None, channel=channel, origin=origin, now=now)
+        token = console.signin_token(
+            credentials,
+            partition=session.partition,
+            region=region,
+            session_duration=access.grant.session.console_duration,
+            endpoint_url=settings.ROLEGATE_SIGNIN_ENDPOINT_URL,
+        )
+        url = console.console_url(
+            token,
+            issuer=settings.ROLEGATE_URL,
+            destination=target,
+            partition=session.partition,
+            region=region,
+            endpoint_url=settings.ROLEGATE_SIGNIN_ENDPOINT_URL,
+        )
+        with transaction.atomic():
+            record(
+                Kind.CONSOLE,
+                actor=access.actor,
+                outcome="ok",
+                origin=origin,
+                now=now,
+                channel=channel,
+                way="sign-in token",
+                person=str(access.person.pk),
+                role_arn=role_arn,
+                rule=access.grant.rule,
+                revision=access.revision,
+                access_key_id=credentials.access_key_id,
+                source_identity=access.person.session_name,
+                duration=seconds,
+                console_duration=access.grant.session.console_duration,
+                duration_dropped=token.duration_dropped,
+                destination=target,
+            )
+    except RolegateError as error:
+        record_refusal(Kind.CONSOLE, person_id, role_arn, error, channel=channel, origin=origin, now=now)
+        raise
+    return ConsoleOpening(url, now + URL_LIFETIME)
+
+
+def console_form(
+    person_id: UUID | str, role_arn: str, *, destination: str | None, channel: str, origin: Origin, now: datetime
+) -> ConsoleForm:
+    """The direct way: an assertion for the browser to post to AWS. The gateway never learns the access key id.
+
+    Only for accounts that federate by SAML, and only where the mapping sets no session policy: AWS takes none here, so
+    the session would be wider than the mapping says. Raises BadRequest(reason="console_form_…").
+    """
+    try:
+        rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+        access = decide(person_id, role_arn, now=now)
+        account = access.grant.account
+        session = plan_session(access, asked_policy=None)
+        if account.federation != "saml":
+            raise BadRequest(
+                "console_form_needs_saml",
+                sentence="This account federates by OpenID Connect: open its console the ordinary way.",
+            )
+        if session.policy:
+            raise BadRequest(
+                "console_form_drops_policy",
+                sentence="This role comes with a session policy: open its console the ordinary way.",
+            )
+        target = console.validate_destination(destination, session.partition, account.region)
+        minted = mint_saml(
+            access,
+            session,
+            region=account.region,
+            console_duration=access.grant.session.console_duration,
+            # The person holds this assertion: at STS they could ask for as long as the role allows, whatever the mapping says.
+            session_limit=access.grant.session.console_duration or DEFAULT_CONSOLE_SECONDS,
+            channel=channel,
+            origin=origin,
+            now=now,
+        )
+        with transaction.atomic():
+            record(
+                Kind.CONSOLE,
+                actor=access.actor,
+                outcome="ok",
+                origin=origin,
+                now=now,
+                channel=channel,
+                way="assertion",
+                person=str(access.person.pk),
+                role_arn=role_arn,
+                rule=access.grant.rule,
+                revision=access.revision,
+                assertion_id=minted.id,
+                source_identity=access.person.session_name,
+                destination=target,
+            )
+    except RolegateError as error:
+        record_refusal(Kind.CONSOLE, person_id, role_arn, error, channel=channel, origin=origin, now=now)
+        raise
+    action = settings.ROLEGATE_SAML_ENDPOINT_URL or session.partition.saml_recipient(account.region)
+    return ConsoleForm(action, minted.saml_response, target)

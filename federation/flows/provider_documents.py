@@ -1,0 +1,179 @@
+"""The identity providers' own documents: SAML metadata with its last good copy, OpenID discovery and JWKS."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from cryptography.hazmat.primitives import hashes
+from django.db import transaction
+
+from federation import net
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.errors import ProviderUnavailable, RolegateError
+from federation.mapping.rules import IdentityProvider, SamlProvider
+from federation.models import current
+from federation.models.providers import ProviderMetadata
+from federation.signin import certificates
+from federation.signin.metadata import IdpMetadata, parse_idp_metadata
+from federation.signin.oidc import ProviderDocuments
+
+log = structlog.get_logger(__name__)
+REFRESH_AFTER = timedelta(hours=1)
+RETRY_AFTER = timedelta(minutes=1)
+LAST_GOOD_COPY = timedelta(days=7)
+
+_ORIGIN = Origin(request_id="provider_documents", address="", user_agent="provider_documents")
+
+oidc_documents = ProviderDocuments()
+_parsed: dict[str, tuple[str, IdpMetadata]] = {}
+_lock = threading.Lock()
+
+
+def _source(saml: SamlProvider) -> str:
+    pin = hashlib.sha256(saml.metadata_certificate.encode()).hexdigest()[:16] if saml.metadata_certificate else ""
+    return f"{saml.metadata_url}#{pin}"
+
+
+def _parse(slug: str, document: str, saml: SamlProvider, now: datetime) -> IdpMetadata:
+    """Parse once per document and process; validity is checked again at each use."""
+    key = hashlib.sha256(f"{saml.metadata_certificate}\0{document}".encode()).hexdigest()
+    held = _parsed.get(slug)
+    if held is None or held[0] != key or (held[1].valid_until is not None and held[1].valid_until <= now):
+        held = (key, parse_idp_metadata(document.encode(), now=now, pinned_certificate=saml.metadata_certificate))
+        with _lock:
+            _parsed[slug] = held
+    return held[1]
+
+
+def saml_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
+    """The provider's metadata: from the document, a file, or a URL with the last good copy for 7 days.
+
+    Raises ProviderUnavailable when none can be had, MetadataInvalid when there is no valid one. A replacement that
+    is unsigned where a certificate is pinned, expired or broken never takes the place of the good copy.
+    """
+    saml = provider.saml
+    if saml is None:
+        raise ProviderUnavailable("not_a_saml_provider", detail=provider.slug)
+    if saml.metadata_xml:
+        return _parse(provider.slug, saml.metadata_xml, saml, now)
+    if saml.metadata_file:
+        try:
+            text = Path(saml.metadata_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProviderUnavailable(
+                "metadata_file_unreadable", detail=f"{saml.metadata_file}: {error.__class__.__name__}"
+            ) from error
+        return _parse(provider.slug, text, saml, now)
+    row = ProviderMetadata.objects.filter(provider=provider.slug, source=_source(saml)).first()
+    ended = row is not None and row.valid_until is not None and row.valid_until <= now
+    if row is not None and now - row.fetched_at < REFRESH_AFTER and not ended:
+        return _parse(provider.slug, row.document, saml, now)
+    if row is not None and now - row.checked_at < RETRY_AFTER and now - row.fetched_at < LAST_GOOD_COPY:
+        return _parse(provider.slug, row.document, saml, now)
+    return _fetch(provider, saml, row, now)
+
+
+def _fetch(provider: IdentityProvider, saml: SamlProvider, row: ProviderMetadata | None, now: datetime) -> IdpMetadata:
+    try:
+        answer = net.request(
+            "GET", saml.metadata_url, headers={"Accept": "application/samlmetadata+xml, application/xml"}
+        )
+        if answer.status != 200:
+            raise ProviderUnavailable("metadata_status", detail=f"{saml.metadata_url}: HTTP {answer.status}")
+        metadata = parse_idp_metadata(answer.body, now=now, pinned_certificate=saml.metadata_certificate)
+        document = answer.body.decode("utf-8")
+    except (RolegateError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, RolegateError) else "not_utf8"
+        log.warning("provider_metadata_not_refreshed", provider=provider.slug, reason=reason, detail=str(error)[:300])
+        if row is None or now - row.fetched_at >= LAST_GOOD_COPY:
+            if isinstance(error, RolegateError):
+                raise
+            raise ProviderUnavailable("metadata_not_utf8", detail=provider.slug) from error
+        ProviderMetadata.objects.filter(pk=row.pk).update(checked_at=now, last_error=reason)
+        return _parse(provider.slug, row.document, saml, now)
+    _store(provider.slug, saml, document, metadata, now)
+    return metadata
+
+
+def _store(slug: str, saml: SamlProvider, document: str, metadata: IdpMetadata, now: datetime) -> None:
+    """Keep the good copy. Where it says something else than the one before, whom we believe has changed: an audit event."""
+    with transaction.atomic():
+        before = ProviderMetadata.objects.select_for_update().filter(provider=slug).first()
+        ProviderMetadata.objects.update_or_create(
+            provider=slug,
+            defaults={
+                "source": _source(saml),
+                "document": document,
+                "fetched_at": now,
+                "checked_at": now,
+                "valid_until": metadata.valid_until,
+                "last_error": "",
+            },
+        )
+        said, says = _said(before, saml), _facts(metadata)
+        if said != says:
+            record(
+                Kind.PROVIDER_DOCUMENTS,
+                actor=f"{slug}:provider",
+                outcome="ok",
+                origin=_ORIGIN,
+                now=now,
+                provider=slug,
+                source=saml.metadata_url,
+                certificates_before=said.get("certificates", []),
+                **says,
+            )
+
+
+def _said(before: ProviderMetadata | None, saml: SamlProvider) -> dict[str, Any]:
+    """What the copy before said, read as on the day it was fetched; {} where there is none, or from another source."""
+    if before is None or before.source != _source(saml):
+        return {}
+    try:
+        read = parse_idp_metadata(
+            before.document.encode(), now=before.fetched_at, pinned_certificate=saml.metadata_certificate
+        )
+    except RolegateError:
+        return {}
+    return _facts(read)
+
+
+def _facts(metadata: IdpMetadata) -> dict[str, Any]:
+    """Whom the metadata makes us believe, and where it sends people. A new signature or validUntil each time is no news."""
+    return {
+        "entity_id": metadata.entity_id,
+        "sso_url": metadata.sso_redirect_url,
+        "slo_url": metadata.slo_url,
+        "certificates": [
+            certificates.load(pem).fingerprint(hashes.SHA256()).hex() for pem in metadata.signing_certificates
+        ],
+    }
+
+
+def refresh_all(*, now: datetime) -> dict[str, str]:
+    """Fetch every enabled SAML provider's metadata that is older than half its life.
+
+    Returns slug -> "fresh", "fetched", or the reason for which it could not be had (also where the last good copy goes on).
+    """
+    results: dict[str, str] = {}
+    for provider in current.mapping().document.identity_providers:
+        saml = provider.saml
+        if not provider.enabled or saml is None or not saml.metadata_url:
+            continue
+        row = ProviderMetadata.objects.filter(provider=provider.slug, source=_source(saml)).first()
+        if row is not None and now - row.fetched_at < REFRESH_AFTER / 2:
+            results[provider.slug] = "fresh"
+            continue
+        try:
+            _fetch(provider, saml, row, now)
+            failed = ProviderMetadata.objects.values_list("last_error", flat=True).get(provider=provider.slug)
+            results[provider.slug] = failed or "fetched"
+        except RolegateError as error:
+            results[provider.slug] = error.reason
+    return results

@@ -1,0 +1,127 @@
+"""Rate limits per person and per address, counted in the database: right with Redis gone and across processes.
+
+Two fixed windows are weighed together (a sliding estimate), so that the edge of a window gives nobody a double share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from django.conf import settings
+from django.db import connection
+
+from federation.errors import RateLimited
+from federation.models.access import RateWindow
+
+Scope = Literal["sign_in", "token", "device", "credentials", "scim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `person` uses by one person and `address` by one network address, in `seconds`.
+
+    `refused`: what a refused attempt counts for.
+    """
+
+    seconds: int
+    person: int
+    address: int
+    refused: int = 1
+
+
+# A whole company signs in behind one NAT at nine in the morning, two requests each, and fetches credentials: the limits
+# of an address stop floods, not people. A refused attempt weighs more, so that forgeries and guesses end far earlier.
+LIMITS: dict[Scope, Limit] = {
+    "sign_in": Limit(60, 20, 30_000, refused=10),
+    "token": Limit(60, 60, 30_000, refused=10),
+    "device": Limit(60, 10, 600),
+    "credentials": Limit(60, 600, 30_000),
+    # The first load of a company is some thousand requests by one token, as fast as they are answered.
+    "scim": Limit(60, 12_000, 600, refused=10),
+}
+
+
+def _count(key: str, slot: int, weight: int = 1) -> tuple[int, int]:
+    """Add `weight` to `slot` of `key`; returns the counts of this slot and of the one before. One statement, atomic."""
+    table = connection.ops.quote_name(RateWindow._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (key, slot, count) VALUES (%s, %s, %s) "  # noqa: S608  the table's name is ours
+            f"ON CONFLICT (key, slot) DO UPDATE SET count = {table}.count + EXCLUDED.count "
+            f"RETURNING count, (SELECT earlier.count FROM {table} earlier WHERE earlier.key = %s AND earlier.slot = %s)",
+            [key, slot, weight, key, slot - 1],
+        )
+        now, before = cursor.fetchone()
+    return now, before or 0
+
+
+def _key(scope: Scope, who: str) -> str:
+    return f"{scope}:{hashlib.sha256(who.encode()).hexdigest()[:48]}"
+
+
+def _check(scope: Scope, who: str, most: int, limit: Limit, now: datetime) -> None:
+    seconds = limit.seconds
+    stamp = now.timestamp()
+    slot = int(stamp // seconds)
+    current, before = _count(_key(scope, who), slot)
+    elapsed = (stamp % seconds) / seconds
+    over = current + before * (1 - elapsed) - most
+    if over > 0:
+        wait = seconds * _windows_to_wait(current, before, elapsed, most)
+        raise RateLimited(
+            f"{scope}_rate", retry_after=max(1, math.ceil(round(wait, 3))), who=who, first=over <= limit.refused
+        )
+
+
+def _windows_to_wait(current: int, before: int, elapsed: float, most: int) -> float:
+    """After how many window lengths one more use would pass, if none comes until then.
+
+    Not merely the rest of the window: what was used in it fades away only as the next one passes.
+    """
+    if current + 1 <= most:
+        return 1 - (most - current - 1) / before - elapsed  # enough of the window before has faded within this one
+    return 1 - elapsed + max(0.0, 1 - (most - 1) / current)
+
+
+def is_worth_an_event(error: Exception) -> bool:
+    """False for a refusal by a limit that was exceeded before: of a flood, the audit log tells that it began.
+
+    Otherwise the flood would grow the log without end, and hold the lock that every sign-in and every mint waits for.
+    """
+    return not isinstance(error, RateLimited) or bool(error.context.get("first", True))
+
+
+def _network(address: str) -> str:
+    """What is counted as one address: of IPv6 the /64 that one customer gets, or a flood would have 2^64 addresses."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return str(parsed)
+
+
+def hit(scope: Scope, *, person: str | None, address: str, now: datetime) -> None:
+    """Count one use and raise RateLimited (with `retry_after` seconds) above the limit. Call outside transactions:
+    a refused attempt must count too.
+    """
+    limit = LIMITS[scope]
+    factor = settings.ROLEGATE_RATE_FACTOR
+    if person:
+        _check(scope, f"person {person}", limit.person * factor, limit, now)
+    if address:
+        _check(scope, f"address {_network(address)}", limit.address * factor, limit, now)
+
+
+def count_refusal(scope: Scope, *, address: str, now: datetime) -> None:
+    """Let a refused attempt weigh more than one use. Never raises: the refusal itself is what the caller answers with."""
+    limit = LIMITS[scope]
+    if address and limit.refused > 1:
+        slot = int(now.timestamp() // limit.seconds)
+        _count(_key(scope, f"address {_network(address)}"), slot, limit.refused - 1)

@@ -1,0 +1,350 @@
+"""Read the organization's accounts and each account's roles, and take over what is whole.
+
+Each account is read by itself, under its own lease, and swapped in one transaction: an account that cannot be read,
+answers half, or answers with far fewer roles than before keeps its last good listing. A run that is killed is resumed by
+the next one, which begins with the accounts that were tried longest ago.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections, connection, transaction
+from django.utils import timezone
+
+from federation.audit.events import Origin
+from federation.aws import catalogue, organizations, sts
+from federation.aws.arns import parse_role_arn
+from federation.aws.partitions import partition
+from federation.directory.snapshot import difference
+from federation.errors import ConfigurationError, RolegateError
+from federation.flows import leases, runs, sources
+from federation.flows.minting import mint_reader_token
+from federation.mapping.delegated import is_ours
+from federation.mapping.rules import Account
+from federation.models import current
+from federation.models.accounts import OrganizationAccount, Role
+from federation.models.catalogue import ACCOUNT
+from federation.models.sync import Source
+
+log = structlog.get_logger(__name__)
+READER_ROLE = "rolegate-reader"
+READER_SESSION_SECONDS = 900
+ACCOUNTS_AT_ONCE = 16
+# Ends before the run's own: whoever takes over from a worker that died finds its accounts free.
+_ACCOUNT_LEASE = timedelta(seconds=75)
+_TICK_SECONDS = 5.0
+_BATCH = 500
+_ORIGIN = Origin(request_id="catalogue", address="", user_agent="refresh_catalogue")
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What became of one account, or of the organization: `outcome` ok, failed, held or skipped; `reason` where it is not ok.
+
+    `count`: roles (or accounts) that it has; `written`: rows that were changed.
+    """
+
+    account_id: str
+    outcome: str
+    reason: str = ""
+    count: int = 0
+    written: int = 0
+
+
+class Ended(RuntimeError):
+    """The run has ended, or lost its lease: what is being read for it is not wanted any more."""
+
+
+def _reader(role_arn: str, region: str, *, now: datetime) -> sts.Credentials:
+    """Credentials of a reader role, by a web identity token of the gateway's own: no access key anywhere."""
+    where = partition(parse_role_arn(role_arn).partition)
+
+    def prepare(_region: str) -> sts.WebIdentityCall:
+        token = mint_reader_token(role_arn, origin=_ORIGIN, now=timezone.now())
+        return sts.WebIdentityCall(
+            role_arn=role_arn, token=token.token, session_name=READER_ROLE, duration=READER_SESSION_SECONDS
+        )
+
+    return sts.assume_role(prepare, regions=where.regions_fail_over(region), partition=where, deadline_seconds=45)
+
+
+def source_of(account_id: str) -> str:
+    """The key of an account's source."""
+    return f"{ACCOUNT}{account_id}"
+
+
+@contextmanager
+def _noted(key: str, lease: leases.Held, *, now: datetime) -> Iterator[None]:
+    """Note at the source that it is being read, and what stopped the reading. Raises LeaseLost instead where it is not ours."""
+    sources.attempted(key, now=now)
+    try:
+        yield
+    except RolegateError as error:
+        with transaction.atomic():
+            if not lease.is_ours():
+                raise leases.LeaseLost(key) from error
+            sources.failed(key, error, now=now)
+        raise
+
+
+def _read(
+    key: str,
+    read: Callable[[leases.Held, Callable[[], None]], tuple[int, int]],
+    *,
+    now: datetime,
+    alive: Callable[[], None],
+) -> Refreshed:
+    """Read one source under its lease. `read` gets the lease and what to call while it lasts; returns what it has and wrote."""
+    name = key.removeprefix(ACCOUNT)
+    with leases.leased(key, _ACCOUNT_LEASE) as lease:
+        if lease is None:
+            return Refreshed(name, "skipped", "running_already")
+        beat = leases.Heartbeat(lease, _ACCOUNT_LEASE)
+
+        def still() -> None:
+            alive()
+            beat()
+
+        try:
+            with _noted(key, lease, now=now):
+                count, written = read(lease, still)
+        except leases.LeaseLost:
+            log.warning("source_lease_lost", source=key)
+            return Refreshed(name, "skipped", "lease_lost")
+        except sources.AnswerHeld as error:
+            log.warning("answer_held", source=key, reason=error.reason, detail=error.detail)
+            return Refreshed(name, "held", error.reason)
+        except RolegateError as error:
+            log.warning("source_not_read", source=key, code=error.code, reason=error.reason, detail=error.detail)
+            return Refreshed(name, "failed", error.reason)
+    return Refreshed(name, "ok", count=count, written=written)
+
+
+def _go_on() -> None:
+    """Nothing ends this reading but itself."""
+
+
+# --- The organization --------------------------------------------------------------------------------
+
+ORGANIZATION = current.ORGANIZATION
+
+
+def refresh_organization(*, now: datetime, alive: Callable[[], None] = _go_on) -> Refreshed:
+    """Read the organization's accounts through ROLEGATE_ORGANIZATION_ROLE. Never raises for what AWS did.
+
+    Raises ConfigurationError without that setting. `alive`: as in catalogue.Reader.
+    """
+    role_arn = settings.ROLEGATE_ORGANIZATION_ROLE
+    if not role_arn:
+        raise ConfigurationError("organization_role_unset", sentence="Set ROLEGATE_ORGANIZATION_ROLE to read accounts.")
+
+    def read(lease: leases.Held, still: Callable[[], None]) -> tuple[int, int]:
+        where = partition(parse_role_arn(role_arn).partition)
+        found = organizations.list_accounts(_reader(role_arn, "", now=now), partition=where, alive=still)
+        return len(found), _take_organization(found, where.name, lease, now=now)
+
+    return _read(ORGANIZATION, read, now=now, alive=alive)
+
+
+def _take_organization(
+    found: Sequence[organizations.AccountRecord], partition_name: str, lease: leases.Held, *, now: datetime
+) -> int:
+    records = {record.id: record for record in found}
+    before = {row.id: _as_record(row).digest for row in OrganizationAccount.objects.filter(present=True)}
+    change = difference(before, {account_id: record.digest for account_id, record in records.items()})
+    sources.brake(ORGANIZATION, change, now=now)
+    with transaction.atomic():
+        if not lease.is_ours():
+            raise leases.LeaseLost(ORGANIZATION)
+        rows = [
+            OrganizationAccount(
+                id=record.id, name=record.name, email=record.email, partition=partition_name, state=record.state,
+                organizational_unit=record.organizational_unit, organizational_unit_id=record.organizational_unit_id,
+                tags=dict(record.tags), present=True, first_seen_at=now, removed_at=None,
+            )
+            for record in (records[account_id] for account_id in (*change.added, *change.changed))
+        ]  # fmt: skip
+        OrganizationAccount.objects.bulk_create(
+            rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["id"], update_fields=_ACCOUNT_COLUMNS
+        )
+        OrganizationAccount.objects.filter(id__in=change.removed).update(present=False, removed_at=now)
+        sources.taken_over(ORGANIZATION, changed=not change.is_empty, counts={"accounts": len(found)}, now=now)
+    return len(rows) + len(change.removed)
+
+
+_ACCOUNT_COLUMNS = [
+    "name", "email", "partition", "state", "organizational_unit", "organizational_unit_id", "tags", "present", "removed_at",
+]  # fmt: skip
+
+
+def _as_record(row: OrganizationAccount) -> organizations.AccountRecord:
+    return organizations.AccountRecord(
+        id=row.id, name=row.name, email=row.email, state=row.state,
+        organizational_unit=row.organizational_unit, organizational_unit_id=row.organizational_unit_id, tags=dict(row.tags),
+    )  # fmt: skip
+
+
+# --- One account -------------------------------------------------------------------------------------
+
+
+def refresh_account(account: Account, *, now: datetime, alive: Callable[[], None] = _go_on) -> Refreshed:
+    """Read one account's roles and take them over, whole or not at all. Never raises for what AWS or the account did.
+
+    `alive`: as in catalogue.Reader.
+    """
+
+    def read(lease: leases.Held, still: Callable[[], None]) -> tuple[int, int]:
+        where = partition(account.partition)
+        credentials = _reader(f"arn:{where.name}:iam::{account.id}:role/{READER_ROLE}", account.region, now=now)
+        listing = catalogue.list_roles(credentials, account_id=account.id, partition=where, alive=still)
+        return len(listing.roles), _take_roles(account.id, listing, lease, now=now)
+
+    return _read(source_of(account.id), read, now=now, alive=alive)
+
+
+def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.Held, *, now: datetime) -> int:
+    before = dict(Role.objects.filter(account_id=account_id, present=True).values_list("arn", "digest"))
+    records = {record.arn: record for record in listing.roles}
+    change = difference(before, {arn: record.digest for arn, record in records.items()})
+    key = source_of(account_id)
+    sources.brake(key, change, now=now)
+    with transaction.atomic():
+        if not lease.is_ours():
+            raise leases.LeaseLost(key)
+        touched = (*change.added, *change.changed, *change.removed)
+        earlier = Role.objects.filter(arn__in=touched).exclude(tags={}).values_list("tags", flat=True)
+        tags_changed = any(
+            is_ours(tags) for tags in [*earlier, *(records[arn].tags for arn in touched if arn in records)]
+        )
+        rows = [_row(records[arn], now) for arn in (*change.added, *change.changed)]
+        Role.objects.bulk_create(
+            rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["arn"], update_fields=_ROLE_COLUMNS
+        )
+        Role.objects.filter(account_id=account_id, arn__in=change.removed).update(present=False, removed_at=now)
+        if tags_changed:
+            sources.moved_on(current.ROLE_TAGS, now=now)
+        sources.taken_over(
+            key,
+            changed=not change.is_empty,
+            counts={"roles": len(records), "unusable": len(listing.unusable)},
+            now=now,
+        )
+    return len(rows) + len(change.removed)
+
+
+_ROLE_COLUMNS = [
+    "name", "path", "description", "max_session_duration", "trust_policy", "tags", "last_used_at", "created_at", "digest",
+    "present", "seen_at", "removed_at",
+]  # fmt: skip
+
+
+def _row(record: catalogue.RoleRecord, now: datetime) -> Role:
+    return Role(
+        arn=record.arn, account_id=record.account_id, name=record.name, path=record.path, description=record.description,
+        max_session_duration=record.max_session_duration, trust_policy=record.trust_policy, tags=dict(record.tags),
+        last_used_at=record.last_used_at, created_at=record.created_at, digest=record.digest, present=True, seen_at=now, removed_at=None,
+    )  # fmt: skip
+
+
+# --- All of them -------------------------------------------------------------------------------------
+
+
+def accounts_in_order() -> list[Account]:
+    """Every account of the mapping in force, the one that was tried longest ago first: so a killed run is resumed."""
+    tried = dict(Source.objects.filter(key__startswith=ACCOUNT).values_list("key", "attempted_at"))
+    accounts = list(current.mapping().document.accounts)
+    return sorted(accounts, key=lambda account: (str(tried.get(source_of(account.id)) or ""), account.id))
+
+
+def refresh_catalogue(
+    *, now: datetime, at_once: int = ACCOUNTS_AT_ONCE, say: Callable[[Refreshed], None] | None = None
+) -> list[Refreshed] | None:
+    """Read the organization (where ROLEGATE_ORGANIZATION_ROLE is set), then every account, `at_once` side by side.
+
+    Returns what became of each; None where another worker is at it. Raises LeaseLost where one has taken over.
+    """
+    results: list[Refreshed] = []
+
+    def note(result: Refreshed) -> None:
+        results.append(result)
+        if say is not None:
+            say(result)
+
+    with runs.run("refresh_catalogue") as run:
+        if run is None:
+            return None
+        if settings.ROLEGATE_ORGANIZATION_ROLE:
+            note(refresh_organization(now=now, alive=run.alive))
+            run.detail["organization"] = results[0].reason or results[0].outcome
+        accounts = accounts_in_order()
+        run.total(len(accounts))
+        with closing(_side_by_side(accounts, at_once, run.alive)) as coming:
+            for done, result in enumerate(coming, start=1):
+                note(result)
+                run.progress(done)
+        for outcome in ("ok", "failed", "held", "skipped"):
+            run.detail[outcome] = sum(1 for result in results if result.outcome == outcome)
+        run.detail["written"] = sum(result.written for result in results)
+    return results
+
+
+def _side_by_side(accounts: Sequence[Account], at_once: int, alive: Callable[[], None]) -> Generator[Refreshed]:
+    """Each account's result as it comes. `alive` is called every few seconds here, and what it raises ends all of them."""
+    todo: queue.SimpleQueue[Account] = queue.SimpleQueue()
+    for account in accounts:
+        todo.put(account)
+    done: queue.SimpleQueue[Refreshed] = queue.SimpleQueue()
+    ended = threading.Event()
+
+    def still() -> None:
+        if ended.is_set():
+            raise Ended
+
+    workers = min(at_once, len(accounts))
+    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="catalogue") as pool:
+        working = [pool.submit(_work, todo, done, still) for _ in range(workers)]
+        try:
+            for _ in accounts:
+                yield _next(done, working, alive)
+        finally:
+            ended.set()  # the caller has lost its lease, its time or its patience: what is not begun is not begun
+
+
+def _next(done: queue.SimpleQueue[Refreshed], working: Sequence[Future[None]], alive: Callable[[], None]) -> Refreshed:
+    while True:
+        alive()
+        with suppress(queue.Empty):
+            return done.get(timeout=_TICK_SECONDS)
+        if all(future.done() for future in working) and done.empty():
+            raise RuntimeError("every catalogue thread has ended before its work was done")
+
+
+def _work(todo: queue.SimpleQueue[Account], done: queue.SimpleQueue[Refreshed], still: Callable[[], None]) -> None:
+    """One thread: accounts, one after the other, over one database connection."""
+    try:
+        while True:
+            still()
+            account = todo.get_nowait()
+            close_old_connections()
+            try:
+                result = refresh_account(account, now=timezone.now(), alive=still)
+            except Ended:
+                raise
+            except Exception as error:
+                # The database is away, say. One account's trouble is not the others'.
+                log.exception("account_failed", account=account.id)
+                result = Refreshed(account.id, "failed", error.__class__.__name__)
+            done.put(result)
+    except (queue.Empty, Ended):
+        pass
+    finally:
+        connection.close()

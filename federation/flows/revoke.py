@@ -1,0 +1,88 @@
+"""Take everything away from one person at once: portal sessions, CLI tokens and, if wanted, the account itself."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record, record_or_log
+from federation.errors import NotFound
+from federation.models.clients import TokenFamily
+from federation.models.people import Person
+from federation.models.sessions import PortalSession, SignInState
+
+
+def find_person(text: str) -> Person:
+    """The person named by id, session name, provider:subject or a unique e-mail. Raises NotFound."""
+    wanted = Q(session_name=text) | Q(email=text) | Q(subject=text)
+    provider, _, subject = text.partition(":")
+    if subject:
+        wanted |= Q(provider=provider, subject=subject) | Q(provider=provider, session_name=subject)
+    with contextlib.suppress(ValueError):
+        wanted |= Q(pk=UUID(text))
+    found = list(Person.objects.filter(wanted).order_by("provider", "subject")[:10])
+    if not found:
+        raise NotFound("person_not_found", sentence=f"Nobody matches {text!r}: give the id, or provider:subject.")
+    if len(found) > 1:
+        names = ", ".join(f"{person.provider}:{person.subject}" for person in found)
+        raise NotFound("person_ambiguous", sentence=f"Several people match {text!r}, name one of them: {names}.")
+    return found[0]
+
+
+def revoke(
+    person: Person,
+    *,
+    disable: bool,
+    actor: str,
+    why: str,
+    origin: Origin,
+    now: datetime,
+    family_reason: str = "revoked_by_staff",
+) -> int:
+    """End every portal session and CLI token of `person`; with `disable` also refuse every new sign-in and mint.
+
+    `family_reason`: what the ended command lines are marked with.
+    Returns how many portal sessions ended. Credentials already at AWS live on until they expire: the runbook says how
+    to deny them by source identity.
+    """
+    with transaction.atomic():
+        Person.objects.filter(pk=person.pk).update(
+            session_epoch=F("session_epoch") + 1, **({"active": False} if disable else {})
+        )
+        ended, _ = PortalSession.objects.filter(person=person).delete()
+        SignInState.objects.filter(person=person, completed_at=None).update(completed_at=now)
+        TokenFamily.objects.filter(person=person, revoked_at=None).update(revoked_at=now, revoked_reason=family_reason)
+        record_or_log(
+            Kind.REVOKED,
+            actor=actor,
+            outcome="ok",
+            origin=origin,
+            now=now,
+            person=str(person.pk),
+            why=why,
+            sessions=ended,
+            disabled=disable,
+            source_identity=person.session_name,
+        )
+    return ended
+
+
+def allow_again(person: Person, *, actor: str, why: str, origin: Origin, now: datetime) -> None:
+    """Undo `disable`: the person may sign in again."""
+    with transaction.atomic():
+        Person.objects.filter(pk=person.pk).update(active=True)
+        record(
+            Kind.REVOKED,
+            actor=actor,
+            outcome="ok",
+            origin=origin,
+            now=now,
+            person=str(person.pk),
+            why=why,
+            disabled=False,
+        )

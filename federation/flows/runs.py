@@ -1,0 +1,89 @@
+"""Runs of background work, as the people who run the gateway see them: when, how long, how far, and why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from federation.errors import RolegateError
+from federation.flows import leases
+from federation.models.sync import TaskRun
+
+log = structlog.get_logger(__name__)
+# A worker that dies keeps others from its work for so long. Whoever holds it renews it every quarter of a minute.
+LEASE = timedelta(seconds=90)
+KEPT = 200  # runs of one task
+
+
+class Run:
+    """One run in progress. `lease` fences its writes; `alive` keeps it, and raises LeaseLost: call it at least once a minute."""
+
+    def __init__(self, row: TaskRun, lease: leases.Held) -> None:
+        self.row, self.lease = row, lease
+        self.alive = leases.Heartbeat(lease, LEASE)
+        self.detail: dict[str, Any] = {}
+        self._said = time.monotonic()
+
+    def total(self, units: int) -> None:
+        """Say how much there is to do."""
+        self.row.total = units
+        self.row.save(update_fields=["total"])
+
+    def progress(self, done: int) -> None:
+        """Say how much is done (written at most once a second, and at the end); keeps the lease. Raises LeaseLost."""
+        self.row.done = done
+        self.alive()
+        if time.monotonic() - self._said >= 1:
+            self._said = time.monotonic()
+            self.row.save(update_fields=["done"])
+
+
+@contextmanager
+def run(task: str) -> Iterator[Run | None]:
+    """One run of `task` under its lease: None, and a row that says "skipped", where another worker is at it.
+
+    A run whose worker died is found here by the next one and marked "lost".
+    """
+    started = timezone.now()
+    with leases.leased(f"task:{task}", LEASE) as lease:
+        if lease is None:
+            TaskRun.objects.create(
+                task=task, started_at=started, finished_at=started, outcome=TaskRun.Outcome.SKIPPED, detail={"why": "running already"}
+            )  # fmt: skip
+            yield None
+            return
+        # We have the lease: whoever is still "running" is not.
+        TaskRun.objects.filter(task=task, outcome=TaskRun.Outcome.RUNNING).update(
+            outcome=TaskRun.Outcome.LOST, finished_at=started
+        )
+        row = TaskRun.objects.create(task=task, started_at=started)
+        current = Run(row, lease)
+        try:
+            yield current
+        except Exception as error:
+            if lease.is_ours():
+                _finish(current, TaskRun.Outcome.FAILED, error)
+            else:
+                # Whoever has the lease now has marked this run "lost" and is at the work: nothing more is said here.
+                log.warning("task_lease_lost", task=task)
+            raise
+        _finish(current, TaskRun.Outcome.OK, None)
+
+
+def _finish(current: Run, outcome: TaskRun.Outcome, error: Exception | None) -> None:
+    row = current.row
+    row.finished_at = timezone.now()
+    row.outcome = outcome
+    row.detail = current.detail
+    if error is not None:
+        row.error_code = (error.reason if isinstance(error, RolegateError) else error.__class__.__name__)[:64]
+        log.error("task_failed", task=row.task, reason=row.error_code, detail=str(error)[:300])
+    row.save()
+    stale = TaskRun.objects.filter(task=row.task).order_by("-started_at").values_list("pk", flat=True)[KEPT:]
+    TaskRun.objects.filter(pk__in=list(stale)).delete()

@@ -1,0 +1,511 @@
+"""Signing in: the request out, the answer in, and the person it proves. One-use everything, in the database.
+
+A SAML answer is a cross-site POST, which carries no SameSite=Lax cookie. So the ACS only verifies: it stores the
+result under a one-use code and the browser comes back with a same-site GET, where its binding cookie is compared
+with the one that started the sign-in. An answer that another browser started (login CSRF) ends there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.errors import (
+    OidcRefused,
+    PersonDisabled,
+    RateLimited,
+    RolegateError,
+    SamlRefused,
+    SignInExpired,
+    SignInRefused,
+    UnknownProvider,
+)
+from federation.flows import latest_word, provider_documents, purge, rate_limits
+from federation.identity import Identity
+from federation.mapping.rules import IdentityProvider
+from federation.mapping.session import session_name
+from federation.models import compiled, current
+from federation.models.people import PastClaims, Person
+from federation.models.secrets import reveal
+from federation.models.sessions import SignInState, UsedCredential
+from federation.signin import oidc, saml
+from federation.signin.protocol import ServiceProvider, Verified
+from federation.signin.reasons import Reason as SamlReason
+
+log = structlog.get_logger(__name__)
+
+SIGN_IN_MINUTES = timedelta(minutes=10)
+CODE_SECONDS = timedelta(seconds=60)
+CONFIRM_MINUTES = timedelta(minutes=5)
+PURGE_ONE_IN = 250  # one begun sign-in in so many throws away up to a thousand that ended long ago
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where to send the browser."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A verified SAML answer, waiting for its browser: `code` is one-use and good for 60 seconds."""
+
+    code: str = field(repr=False)
+    provider_slug: str
+    unsolicited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A sign-in that may become a session; not while `needs_confirmation` is True (IdP-initiated)."""
+
+    person: Person
+    provider_slug: str
+    next_path: str
+    session_index: str
+    name_id: dict[str, str]
+    needs_confirmation: bool = False
+
+
+def digest(*parts: str) -> str:
+    """SHA-256 of the parts, for values that are looked up but must not be stored in clear."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def service_provider(slug: str) -> ServiceProvider:
+    """The gateway as SAML service provider toward one identity provider. Raises ConfigurationError without keys."""
+    base = f"{settings.ROLEGATE_URL}/saml/{slug}"
+    pairs = current.sp_keys()
+    return ServiceProvider(
+        entity_id=f"{base}/metadata",
+        acs_url=f"{base}/acs",
+        slo_url=f"{base}/slo",
+        private_key_pem=pairs[0][0],
+        certificate_pem=pairs[0][1],
+        older=tuple(pairs[1:]),
+    )
+
+
+def _state_key(provider: str, protocol: str, value: str) -> str:
+    return digest("state", protocol, provider, value)
+
+
+def begin(provider_slug: str, *, next_path: str, binding: str, origin: Origin, now: datetime) -> Begin:
+    """Start a sign-in: remember it and return the provider's URL.
+
+    `binding`: the random string in the browser's binding cookie. `next_path`: already checked to be local.
+    Raises UnknownProvider, ProviderUnavailable, RateLimited; each is in the audit log.
+    """
+    try:
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        started = _begin(provider_slug, next_path, binding, now)
+    except RolegateError as error:
+        _refused(error, provider_slug, origin, now)
+        raise
+    if secrets.randbelow(PURGE_ONE_IN) == 0:
+        purge.purge_some_sign_in_states(now=now)
+    return started
+
+
+def _begin(provider_slug: str, next_path: str, binding: str, now: datetime) -> Begin:
+    provider = current.mapping().provider(provider_slug)
+    state = SignInState(
+        provider=provider.slug,
+        binding=digest("binding", binding),
+        next_path=next_path[:2048],
+        created_at=now,
+        expires_at=now + SIGN_IN_MINUTES,
+    )
+    if provider.saml is not None:
+        metadata = provider_documents.saml_metadata(provider, now=now)
+        # RelayState is a random handle, never a URL: an open redirect has nothing to carry it.
+        relay_state = secrets.token_urlsafe(24)
+        request = saml.authn_request(
+            service_provider(provider.slug), metadata, provider, relay_state=relay_state, now=now
+        )
+        state.key = _state_key(provider.slug, "saml", request.id)
+        url = request.url
+    else:
+        authorization = oidc.begin(
+            provider, provider_documents.oidc_documents, redirect_uri=redirect_uri(provider.slug), now=now
+        )
+        state.key = _state_key(provider.slug, "oidc", authorization.state)
+        state.nonce = authorization.nonce
+        state.code_verifier = authorization.code_verifier
+        url = authorization.url
+    _store_state(state)
+    return Begin(url)
+
+
+def redirect_uri(slug: str) -> str:
+    """The redirect URI that is registered at the OpenID provider."""
+    return f"{settings.ROLEGATE_URL}/oidc/{slug}/callback"
+
+
+def _refused(error: RolegateError, provider_slug: str, origin: Origin, now: datetime) -> None:
+    """Record a refused sign-in, in its own transaction: nothing of the sign-in itself is left."""
+    if error.status < 500 and not isinstance(error, RateLimited):
+        # Not where the fault is the provider's or ours: a company that tries in vain must get in once it is mended.
+        rate_limits.count_refusal("sign_in", address=origin.address, now=now)
+    if not rate_limits.is_worth_an_event(error):
+        return
+    if error.context.get("alert"):
+        # Nobody comes here by accident: a forbidden algorithm, a foreign or expired certificate, a verifier deceived.
+        log.error("sign_in_alert", provider=provider_slug[:64], reason=error.reason, address=origin.address)
+    with transaction.atomic():
+        record(
+            Kind.SIGN_IN,
+            actor=f"{provider_slug[:64]}:?",
+            outcome="failed" if error.status >= 500 else "refused",
+            origin=origin,
+            now=now,
+            reason=error.reason,
+            provider=provider_slug[:64],
+            code=error.code,
+            user_agent=origin.user_agent,
+        )
+
+
+def _use_once(verified: Verified, refuse: type[SamlRefused] | type[OidcRefused]) -> None:
+    """Replay: the second use of the same assertion or token fails, however many arrive at once."""
+    if not UsedCredential.use(verified.replay_key, expires_at=verified.replay_until):
+        raise refuse("replayed")
+
+
+_CLAIMS = (
+    "name",
+    "email",
+    "groups",
+    "groups_complete",
+    "attributes",
+    "mfa",
+    "authenticated_at",
+    "claims_at",
+    "claims_expire_at",
+)
+_KEY = ("provider", "subject_format", "subject")
+_store_state = compiled.Insert(SignInState)
+_state_by_key = compiled.ByKey(SignInState, "key")
+_state_by_code = compiled.ByKey(SignInState, "code", join="person")
+_upsert_person = compiled.Insert(
+    Person, unique=_KEY, update=_CLAIMS, returning=("id", "session_name", "active", "session_epoch")
+)
+
+
+def _person(identity: Identity, now: datetime) -> Person:
+    """The row of this (provider, format, subject), with today's claims. Never looked up by e-mail.
+
+    One upsert: two first sign-ins of one person at once make one row. The session name is that of the first.
+    """
+    subject = identity.subject
+    person = Person(
+        provider=subject.provider,
+        subject_format=subject.format,
+        subject=subject.value,
+        session_name=session_name(identity),
+        name=identity.name[:1024],
+        email=identity.email[:1024],
+        groups=sorted(identity.groups),
+        groups_complete=identity.groups_complete,
+        attributes={key: list(values) for key, values in identity.attributes.items()},
+        mfa=identity.mfa,
+        authenticated_at=identity.authenticated_at,
+        claims_at=now,
+        claims_expire_at=identity.expires_at,
+    )
+    _upsert_person(person)
+    _keep_claims(person, now)
+    return person
+
+
+def _keep_claims(person: Person, now: datetime) -> None:
+    """Remember these claims if they differ from the last ones that are remembered. One statement."""
+    claims = {
+        "groups": person.groups,
+        "groups_complete": person.groups_complete,
+        "attributes": person.attributes,
+        "mfa": person.mfa,
+    }
+    digest_of = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()
+    values = {"person_id": person.pk, "since": now, "digest": digest_of, **claims}
+    past = compiled.table(PastClaims)
+    columns = ", ".join(compiled.column(PastClaims, name) for name in values)
+    holes = ", ".join(["%s"] * len(values))
+    compiled.execute(
+        f"INSERT INTO {past} ({columns}) SELECT {holes} WHERE NOT EXISTS (SELECT 1 FROM (SELECT digest FROM {past} "  # noqa: S608  ours
+        "WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1) newest WHERE newest.digest = %s)",
+        [*compiled.adapt(PastClaims, **values), *compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)],
+    )
+
+
+def _limit_person(identity: Identity, now: datetime) -> None:
+    """So many sign-ins a minute by one person, from wherever. Only verified answers count: nobody can lock another out."""
+    subject = identity.subject
+    who = f"{subject.provider}\0{subject.format}\0{subject.value}"
+    rate_limits.hit("sign_in", person=who, address="", now=now)
+
+
+def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime) -> Person:
+    person = _person(identity, now)
+    if not person.active:
+        raise PersonDisabled("person_disabled", detail=str(person.pk))
+    latest_word.refuse_inactive(person, mapping)
+    return person
+
+
+def receive_saml(
+    provider_slug: str, *, saml_response: str, relay_state: str, origin: Origin, now: datetime
+) -> Received:
+    """Verify a SAML response at the ACS. No session yet: `complete_saml` makes it, in the browser that began.
+
+    Raises SamlRefused and the other sign-in errors; each is in the audit log with its precise reason.
+    """
+    try:
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        return _receive_saml(provider_slug, saml_response, origin, now)
+    except RolegateError as error:
+        _refused(error, provider_slug, origin, now)
+        raise
+
+
+def refuse_unreadable(
+    refusal: type[SignInRefused], provider_slug: str, *, cause: str, origin: Origin, now: datetime
+) -> SignInRefused:
+    """An answer that could not even be read (`cause`: too large, too many fields): recorded as any other refusal.
+
+    Returned, to be raised by the caller. Raises RateLimited.
+    """
+    error = refusal("form_unreadable", detail=cause)
+    try:
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+    except RolegateError as limited:
+        _refused(limited, provider_slug, origin, now)
+        raise
+    _refused(error, provider_slug, origin, now)
+    return error
+
+
+def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: datetime) -> Received:
+    mapping = current.mapping()
+    provider = mapping.provider(provider_slug)
+    if provider.saml is None:
+        raise SamlRefused("not_a_saml_provider")
+    metadata = provider_documents.saml_metadata(provider, now=now)
+
+    answered: list[str] = []
+
+    def is_outstanding(request_id: str) -> bool:
+        state = _state_by_key(_state_key(provider.slug, "saml", request_id))
+        if state is not None and state.received_at is not None:
+            answered.append(request_id)
+            return False
+        return state is not None and state.expires_at > now
+
+    try:
+        verified = saml.verify_response(
+            service_provider(provider.slug),
+            metadata,
+            provider,
+            saml_response,
+            is_outstanding=is_outstanding,
+            now=now,
+            max_validity=timedelta(seconds=provider.saml.max_validity),
+        )
+    except SamlRefused as error:
+        if answered and error.reason == SamlReason.IN_RESPONSE_TO_UNKNOWN:
+            # Signed and ours, but its request has had its answer: what an investigator looks for is the replay.
+            raise SamlRefused("replayed", detail=answered[0]) from error
+        raise
+    _limit_person(verified.identity, now)
+    code = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        _use_once(verified, SamlRefused)
+        person = _admit(verified.identity, mapping, now)
+        answer = {
+            "received_at": now,
+            "code": digest("code", code),
+            "person_id": person.pk,
+            "session_index": verified.session_index[:255],
+            "name_id": {key: value or "" for key, value in asdict(verified.name_id).items()}
+            if verified.name_id
+            else {},
+        }
+        if verified.in_response_to:
+            key = _state_key(provider.slug, "saml", verified.in_response_to)
+            if not _take(key, answer, now):
+                raise SamlRefused("replayed")  # another answer was quicker
+        else:
+            # Unsolicited and allowed by this provider (verify_response has refused it otherwise): no browser began it.
+            SignInState.objects.create(
+                key=_state_key(provider.slug, "unsolicited", code),
+                provider=provider.slug,
+                created_at=now,
+                expires_at=now + CONFIRM_MINUTES,
+                unsolicited=True,
+                **answer,
+            )
+    return Received(code, provider.slug, unsolicited=not verified.in_response_to)
+
+
+def _take(key: str, answer: dict[str, Any], now: datetime) -> bool:
+    """Use up the request with this key: of two answers to it, one gets True."""
+    changes = ", ".join(f"{compiled.column(SignInState, name)} = %s" for name in answer)
+    where = "key = %s AND received_at IS NULL AND expires_at > %s"
+    params = compiled.adapt(SignInState, **answer) + compiled.adapt(SignInState, key=key, expires_at=now)
+    return compiled.execute(f"UPDATE {compiled.table(SignInState)} SET {changes} WHERE {where}", params) == 1  # noqa: S608
+
+
+def _complete_once(state: SignInState, now: datetime) -> bool:
+    """Mark a sign-in completed: of two at once, one gets True."""
+    sql = f"UPDATE {compiled.table(SignInState)} SET completed_at = %s WHERE id = %s AND completed_at IS NULL"  # noqa: S608
+    return compiled.execute(sql, compiled.adapt(SignInState, completed_at=now, id=state.pk)) == 1
+
+
+def _actor(person: Person) -> str:
+    return f"{person.provider}:{person.session_name}"
+
+
+def complete_saml(
+    provider_slug: str, *, code: str, binding: str, confirmed: bool, origin: Origin, now: datetime
+) -> SignedIn:
+    """Turn a verified answer into a sign-in, once, in the browser that began it.
+
+    `confirmed`: the person has agreed, on a page of ours, to an IdP-initiated sign-in. Raises SignInExpired.
+    """
+    try:
+        return _complete_saml(provider_slug, code, binding, confirmed=confirmed, origin=origin, now=now)
+    except RolegateError as error:
+        # Counted only when refused: the sign-in itself was counted twice already. Guesses must not flood the audit log.
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        _refused(error, provider_slug, origin, now)
+        raise
+
+
+def _complete_saml(
+    provider_slug: str, code: str, binding: str, *, confirmed: bool, origin: Origin, now: datetime
+) -> SignedIn:
+    waiting = _state_by_code(digest("code", code))
+    if waiting is None or waiting.provider != provider_slug or waiting.completed_at is not None:
+        raise SignInExpired("code_unknown")
+    if waiting.received_at is None or waiting.person is None:
+        raise SignInExpired("code_unknown")
+    if now - waiting.received_at > (CONFIRM_MINUTES if waiting.unsolicited else CODE_SECONDS):
+        raise SignInExpired("code_expired")
+    if not waiting.unsolicited and not hmac.compare_digest(waiting.binding, digest("binding", binding)):
+        # Login CSRF: somebody else's sign-in was sent to this browser. The code is burnt with it.
+        SignInState.objects.filter(pk=waiting.pk).update(completed_at=now)
+        raise SignInExpired("binding_mismatch")
+    person = waiting.person
+    if not person.active:
+        raise PersonDisabled("person_disabled")
+    signed_in = SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
+    if waiting.unsolicited and not confirmed:
+        return SignedIn(
+            person, waiting.provider, "/", waiting.session_index, dict(waiting.name_id), needs_confirmation=True
+        )
+    with transaction.atomic():
+        if not _complete_once(waiting, now):
+            raise SignInExpired("code_used")
+        _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited)
+    return signed_in
+
+
+def _record_signed_in(
+    person: Person, protocol: str, origin: Origin, now: datetime, *, unsolicited: bool = False
+) -> None:
+    record(
+        Kind.SIGN_IN,
+        actor=_actor(person),
+        outcome="ok",
+        origin=origin,
+        now=now,
+        provider=person.provider,
+        protocol=protocol,
+        person=str(person.pk),
+        mfa=person.mfa,
+        groups=len(person.groups),
+        groups_complete=person.groups_complete,
+        unsolicited=unsolicited,
+        user_agent=origin.user_agent,
+    )
+
+
+def complete_oidc(
+    provider_slug: str, *, params: Mapping[str, str], binding: str, origin: Origin, now: datetime
+) -> SignedIn:
+    """Verify an OpenID Connect callback: state, binding, code exchange, ID token; one sign-in each.
+
+    Raises OidcRefused and the other sign-in errors; each is in the audit log with its precise reason.
+    """
+    try:
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        return _complete_oidc(provider_slug, params, binding, origin, now)
+    except RolegateError as error:
+        _refused(error, provider_slug, origin, now)
+        raise
+
+
+def _complete_oidc(
+    provider_slug: str, params: Mapping[str, str], binding: str, origin: Origin, now: datetime
+) -> SignedIn:
+    mapping = current.mapping()
+    provider = mapping.provider(provider_slug)
+    if provider.oidc is None:
+        raise OidcRefused("not_an_oidc_provider")
+    state_value = params.get("state", "")
+    if not state_value:
+        raise OidcRefused("state_missing")
+    key = _state_key(provider.slug, "oidc", state_value)
+    state = _state_by_key(key)
+    if state is None or state.provider != provider.slug:
+        raise OidcRefused("state_unknown")
+    if state.expires_at <= now:
+        raise SignInExpired("state_expired")
+    if not hmac.compare_digest(state.binding, digest("binding", binding)):
+        raise SignInExpired("binding_mismatch")  # login CSRF
+    # Taken before the exchange: of two callbacks with one state, one gets through.
+    if SignInState.objects.filter(pk=state.pk, completed_at=None).update(completed_at=now, received_at=now) != 1:
+        raise OidcRefused("state_used")
+    verified = oidc.complete(
+        provider,
+        provider_documents.oidc_documents,
+        client_secret=reveal(provider.oidc.client_secret),
+        redirect_uri=redirect_uri(provider.slug),
+        params=params,
+        state=state_value,
+        nonce=state.nonce,
+        code_verifier=state.code_verifier,
+        now=now,
+    )
+    _limit_person(verified.identity, now)
+    with transaction.atomic():
+        _use_once(verified, OidcRefused)
+        person = _admit(verified.identity, mapping, now)
+        _record_signed_in(person, "oidc", origin, now)
+    return SignedIn(person, provider.slug, state.next_path, verified.session_index[:255], {})
+
+
+def provider_of(slug: str) -> IdentityProvider:
+    """The enabled provider with this slug. Raises UnknownProvider."""
+    return current.mapping().provider(slug)
+
+
+def saml_provider(slug: str) -> IdentityProvider:
+    """The enabled SAML provider with this slug. Raises UnknownProvider (also for one that does not speak SAML)."""
+    provider = provider_of(slug)
+    if provider.saml is None:
+        raise UnknownProvider("not_a_saml_provider", detail=slug)
+    return provider

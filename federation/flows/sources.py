@@ -1,0 +1,157 @@
+"""The state of each outside source, and the answers that the brake holds until a person has decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.directory.snapshot import Difference, hold
+from federation.errors import BadRequest, NotFound, RolegateError
+from federation.models.sync import HeldAnswer, Source
+
+_SHOWN = 200
+
+
+class AnswerHeld(RolegateError):
+    """The brake stopped an answer; `reason` says why (empty_answer, too_many_removed). The last good state stays in force."""
+
+    code = "answer_held"
+    status = 409
+    sentence = (
+        "The answer takes away so much that it waits for a person: look at it with `manage.py held`, then accept or refuse it. "
+        "The last good state stays in force."
+    )
+
+
+def attempted(key: str, *, now: datetime) -> Source:
+    """The source's row, with this attempt noted."""
+    source, _ = Source.objects.update_or_create(key=key, defaults={"attempted_at": now})
+    return source
+
+
+def failed(key: str, error: RolegateError, *, now: datetime) -> None:
+    """Note that the source could not be read. What was taken over before stays."""
+    state = Source.State.HELD if isinstance(error, AnswerHeld) else Source.State.FAILED
+    aws_code = getattr(error, "aws_code", "")
+    detail = f"{aws_code} {error.detail}".strip()[:500]
+    Source.objects.update_or_create(
+        key=key, defaults={"attempted_at": now, "state": state, "error_code": error.reason[:64], "error_detail": detail}
+    )
+
+
+def taken_over(key: str, *, changed: bool, counts: Mapping[str, int], now: datetime) -> None:
+    """Note that an answer is in force; `version` goes up where it changed anything. An answer that waited is overtaken."""
+    Source.objects.filter(pk=key).update(
+        state=Source.State.OK, attempted_at=now, succeeded_at=now, error_code="", error_detail="", counts=dict(counts)
+    )
+    if changed:
+        Source.objects.filter(pk=key).update(version=F("version") + 1)
+    HeldAnswer.objects.filter(source_id=key, decision=HeldAnswer.Decision.WAITING).update(
+        decision=HeldAnswer.Decision.OVERTAKEN, decided_at=now
+    )
+
+
+def moved_on(key: str, *, now: datetime) -> None:
+    """Raise the version of a source that is derived from others (the roles' tags, out of the accounts' listings)."""
+    Source.objects.get_or_create(key=key)
+    Source.objects.filter(pk=key).update(
+        version=F("version") + 1, state=Source.State.OK, attempted_at=now, succeeded_at=now
+    )
+
+
+def brake(key: str, found: Difference[Any], *, now: datetime, about: str = "") -> None:
+    """Let the answer pass, or hold it and raise AnswerHeld. What a person has accepted passes: exactly those removals, once.
+
+    `about`: what people call the source, where its key says little. Call it outside a transaction: what it notes must outlast the error.
+    """
+    why = hold(found)
+    if not why:
+        return
+    decided = set(_since_last_answer(key).filter(digest=found.removal_digest).values_list("decision", flat=True))
+    if HeldAnswer.Decision.ACCEPTED in decided:
+        return
+    # Whoever has refused exactly this is not asked again each hour.
+    _hold(
+        key, found.removal_digest, _summary(why, found, about), ask=HeldAnswer.Decision.REFUSED not in decided, now=now
+    )
+    raise AnswerHeld(why, detail=f"{len(found.removed)} of {found.before} would go")
+
+
+def _since_last_answer(key: str) -> QuerySet[HeldAnswer]:
+    """What was held since an answer of the source was last taken over.
+
+    An older acceptance has been used, or overtaken: when the same roles come back and vanish again, it is a new question.
+    """
+    rows = HeldAnswer.objects.filter(source_id=key)
+    succeeded = Source.objects.filter(pk=key).values_list("succeeded_at", flat=True).first()
+    return rows if succeeded is None else rows.filter(held_at__gt=succeeded)
+
+
+def _summary(why: str, found: Difference[Any], about: str) -> dict[str, Any]:
+    return {
+        "why": why,
+        **({"about": about} if about else {}),
+        "before": found.before,
+        "after": found.after,
+        "added": len(found.added),
+        "changed": len(found.changed),
+        "removed": len(found.removed),
+        "examples": list(found.removed[:_SHOWN]),
+    }
+
+
+def _hold(key: str, digest: str, summary: Mapping[str, Any], *, ask: bool, now: datetime) -> None:
+    """Keep at most one answer waiting: this one. `ask` False: not even this one."""
+    with transaction.atomic():
+        waiting = HeldAnswer.objects.select_for_update().filter(
+            source_id=key, decision=HeldAnswer.Decision.WAITING
+        ).first()  # fmt: skip
+        if waiting is not None and waiting.digest == digest:
+            return
+        if waiting is not None:
+            waiting.decision, waiting.decided_at = HeldAnswer.Decision.OVERTAKEN, now
+            waiting.save(update_fields=["decision", "decided_at"])
+        if ask:
+            HeldAnswer.objects.create(source_id=key, digest=digest, summary=dict(summary), held_at=now)
+
+
+def waiting() -> list[HeldAnswer]:
+    """The answers that wait for a person, oldest first."""
+    return list(HeldAnswer.objects.filter(decision=HeldAnswer.Decision.WAITING).order_by("held_at"))
+
+
+def decide(key: str, *, accept: bool, actor: str, origin: Origin, now: datetime) -> HeldAnswer:
+    """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, if that says the same.
+
+    What was refused may be accepted after all, as long as no answer was taken over since.
+    Raises NotFound where none waits, BadRequest where another has decided at the same moment.
+    """
+    with transaction.atomic():
+        row = HeldAnswer.objects.filter(source_id=key, decision=HeldAnswer.Decision.WAITING).first()
+        if row is None and accept:
+            row = _since_last_answer(key).filter(decision=HeldAnswer.Decision.REFUSED).order_by("held_at").last()
+        if row is None:
+            raise NotFound("no_answer_waits", sentence="No answer of this source waits for a decision.")
+        decision = HeldAnswer.Decision.ACCEPTED if accept else HeldAnswer.Decision.REFUSED
+        mine = HeldAnswer.objects.filter(pk=row.pk, decision=row.decision)
+        if mine.update(decision=decision, decided_by=actor[:255], decided_at=now) != 1:
+            raise BadRequest("decided_already", sentence="Somebody else has just decided this.")
+        record(
+            Kind.ANSWER_DECIDED,
+            actor=actor,
+            outcome="ok",
+            origin=origin,
+            now=now,
+            source=key,
+            decision=decision.value,
+            removed=row.summary.get("removed", 0),
+            digest=row.digest,
+        )
+    row.decision = decision
+    return row

@@ -1,0 +1,51 @@
+"""`manage.py refresh catalogue [ACCOUNT]`: read AWS now, as the background worker does on its schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+
+from federation.flows import refresh_catalogue as flow
+from federation.management.base import GatewayCommand
+from federation.models import current
+
+
+class Command(GatewayCommand):
+    """Exit status 1 where anything could not be read, is held, or is being read by another worker."""
+
+    help = "Read the roles of every account, or of one, and take them over."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = parser.add_subparsers(dest="what", required=True)
+        catalogue = what.add_parser("catalogue", help="the organization's accounts and every account's roles")
+        catalogue.add_argument("account", nargs="?", default="", help="id or name of one account")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
+        results = (
+            [self._one(options["account"])] if options["account"] else flow.refresh_catalogue(now=now, say=self._say)
+        )
+        if results is None:
+            raise CommandError(
+                "Another worker is reading the catalogue now. See its progress, or try again in two minutes."
+            )
+        bad = [result for result in results if result.outcome != "ok"]
+        self.stdout.write(
+            f"{len(results)} read, {len(results) - len(bad)} in order, {sum(result.written for result in results)} row(s) written."
+        )
+        if bad:
+            raise CommandError(f"{len(bad)} keep the last good listing: {', '.join(r.account_id for r in bad[:10])}.")
+
+    def _one(self, wanted: str) -> flow.Refreshed:
+        for account in current.mapping().document.accounts:
+            if wanted in {account.id, account.name}:
+                result = flow.refresh_account(account, now=timezone.now())
+                self._say(result)
+                return result
+        raise CommandError(f"No account {wanted} is in the mapping document or the organization.")
+
+    def _say(self, result: flow.Refreshed) -> None:
+        said = f"{result.count} found, {result.written} written" if result.outcome == "ok" else result.reason
+        self.stdout.write(f"{result.account_id}  {result.outcome:8}{said}")

@@ -1,0 +1,43 @@
+"""`manage.py who ROLE_ARN [--at MOMENT]`: everybody who can use a role, or could at a past moment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.utils import timezone
+
+from federation.flows.explain_access import who_could
+from federation.management.base import GatewayCommand, moment
+
+
+class Command(GatewayCommand):
+    """One line a person: name, e-mail, provider and subject, and the rule that decides."""
+
+    help = "List everybody whom the mapping gives a role, now or at a past moment, with the rule that gives it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("role_arn", metavar="ROLE_ARN")
+        parser.add_argument("--at", metavar="MOMENT", help="a past moment, such as 2026-05-03 or 2026-05-03T14:00Z")
+        parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        count = 0
+        for person, rule in who_could(options["role_arn"], now=timezone.now(), at=moment(options["at"])):
+            count += 1
+            if options["json"]:
+                line = {
+                    "name": person.name,
+                    "email": person.email,
+                    "provider": person.provider,
+                    "subject": person.subject,
+                    "rule": rule,
+                }
+                self.stdout.write(json.dumps(line, ensure_ascii=False))
+            else:
+                self.stdout.write(
+                    f"{person.name or person.subject}  {person.email}  {person.provider}:{person.subject}  {rule}"
+                )
+        if not options["json"]:
+            self.stdout.write(f"{count} person(s).")

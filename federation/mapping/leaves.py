@@ -1,0 +1,366 @@
+"""The small values of a mapping document: each function reads one, or adds a fault that says what would be right."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import UTC, date, datetime, time
+from typing import Any
+from urllib.parse import urlsplit
+
+from federation.mapping.durations import parse_duration
+from federation.mapping.patterns import MAX_PATTERN, PatternError, compile_expression, glob_expression, is_glob
+from federation.mapping.reading import Value, quoted
+from federation.mapping.rolearn import ACCOUNT_ID, ROLE_SEGMENT, is_reserved_name
+from federation.mapping.rules import PARTITIONS, GroupMatch
+
+SHORTEST_SESSION, LONGEST_SESSION = 900, 43_200  # STS DurationSeconds (AWS.md, "The two calls")
+MAX_POLICY = 2_048
+MAX_TAGS, MAX_TAG_KEY = 50, 128
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
+_DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+_REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+_SAML_PROVIDER = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ROLE_GLOB = re.compile(r"[A-Za-z0-9_+=.@*?/-]{1,512}")
+_POLICY_ARN = re.compile(r"arn:([a-z-]{1,20}):iam::(aws|[0-9]{12}):policy/[A-Za-z0-9_+=.@/-]{1,640}")
+_ATTRIBUTE = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+_REFERENCE = re.compile(r"\$\{[A-Z][A-Z0-9_]*\}")
+_PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
+
+
+def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 512) -> Any:
+    """A reader of text that fits `pattern`; `wanted` goes into the fault."""
+
+    def read(value: Value) -> str | None:
+        text = value.text(longest=longest, wanted=wanted)
+        if text is not None and pattern.fullmatch(text) is None:
+            value.fault(f"{wanted} is wanted here, not {quoted(text)}")
+            return None
+        return text
+
+    return read
+
+
+slug = matching(_SLUG, 'a slug of lower-case letters, digits and hyphens, at most 50, such as "corp"')
+domain = matching(_DOMAIN, 'a domain in lower case, such as "example.com"')
+region = matching(_REGION, 'a region such as "eu-west-1"')
+saml_provider = matching(
+    _SAML_PROVIDER, 'the name of the IAM SAML provider (letters, digits, ".", "_", "-"; at most 128)'
+)
+ldap_attribute = matching(
+    re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}(?:;[A-Za-z0-9-]{1,32})?"), 'the name of an LDAP attribute, such as "mail"'
+)
+ldap_dn = matching(
+    re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9.]+)=.+"),
+    'a distinguished name, such as "dc=example,dc=com"',
+    longest=1_024,
+)
+scope = matching(re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+"), "a scope without spaces")  # RFC 6749 section 3.3
+
+
+def client_secret(value: Value) -> str | None:
+    """A reference into the environment, or the secret itself.
+
+    What only looks like a reference would be taken for the secret: sealed, stored, and refused by the provider for ever.
+    """
+    text = value.text(longest=1_024)
+    if text is not None and "${" in text and _REFERENCE.fullmatch(text) is None:
+        value.fault(
+            'a reference is "${NAME}" and nothing besides, NAME with capitals, digits and "_", such as "${ENTRA_SECRET}"'
+        )
+        return None
+    return text
+
+
+def account_id(value: Value) -> str | None:
+    """Twelve digits, quoted: YAML would read 012345678901 as another number."""
+    if value.node.kind == "integer":
+        value.fault(f'an account id is text: write "{value.node.text[:20]}" in quotes')
+        return None
+    text = value.text(wanted='an account id of 12 digits in quotes, such as "111122223333"')
+    if text is not None and ACCOUNT_ID.fullmatch(text) is None:
+        value.fault(f'an account id has 12 digits, such as "111122223333"; this is {quoted(text)}')
+        return None
+    return text
+
+
+def choice(*known: str) -> Any:
+    """A reader of one of the known words."""
+
+    def read(value: Value) -> str | None:
+        text = value.text(wanted=f"one of {', '.join(known)}")
+        if text is not None and text not in known:
+            value.fault(f"one of {', '.join(known)} is wanted here, not {quoted(text)}")
+            return None
+        return text
+
+    return read
+
+
+partition = choice(*PARTITIONS)
+
+
+def url(value: Value) -> str | None:
+    """An https URL, or plain http on loopback (demo, tests); no user info, no fragment."""
+    text = value.text(wanted="an https URL")
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if (
+        not host
+        or parts.username
+        or parts.password
+        or parts.fragment
+        or (parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)))
+    ):
+        value.fault(f"an https URL without user name and fragment is wanted here, not {quoted(text)}")
+        return None
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
+
+
+def ldap_url(value: Value) -> str | None:
+    """`ldaps://host[:port]`, or plain ldap on loopback (tests); nothing behind it."""
+    text = value.text(wanted="an ldaps URL")
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    encrypted = parts.scheme == "ldaps" or (parts.scheme == "ldap" and _is_loopback(host))
+    if not host or not encrypted or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
+        value.fault(
+            f'an URL such as "ldaps://ldap.example.com" or "ldaps://dc1.example.com:636" is wanted here, not {quoted(text)}'
+        )
+        return None
+    return text
+
+
+def ldap_filter(value: Value) -> str | None:
+    """A filter of RFC 4515 in outer parentheses, as far as its parentheses tell: the server reads the rest."""
+    text = value.text(longest=4_096, wanted="text (an LDAP filter)")
+    if text is None:
+        return None
+    depth, ends = 0, []
+    for position, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth <= 0:
+            ends.append(position)
+    if not text.startswith("(") or ends != [len(text) - 1] or depth:
+        value.fault(
+            f'one filter in parentheses that match is wanted here, such as "(objectClass=person)", not {quoted(text)}'
+        )
+        return None
+    return text
+
+
+def secret_reference(value: Value) -> str | None:
+    """A reference into the environment, and never the secret itself."""
+    text = value.text(longest=1_024)
+    if text is not None and _REFERENCE.fullmatch(text) is None:
+        # The text is not repeated: it may be the secret.
+        value.fault(
+            'a reference such as "${LDAP_PASSWORD}" is wanted here, and the secret in that environment variable'
+        )
+        return None
+    return text
+
+
+def certificate(value: Value) -> str | None:
+    """One certificate, PEM."""
+    text = value.text(longest=20_000, multiline=True)
+    if text is not None and not is_certificate(text):
+        value.fault("one certificate in PEM form is wanted here: -----BEGIN CERTIFICATE----- …")
+        return None
+    return text
+
+
+def duration(shortest: int, longest: int, span: str) -> Any:
+    """A reader of "1h30m" or whole seconds, between the two bounds (seconds); `span` words them."""
+
+    def read(value: Value) -> int | None:
+        node = value.node
+        seconds = parse_duration(node.text) if node.kind == "text" else None
+        if node.kind == "integer" and node.text.isdecimal() and len(node.text) < 10:
+            seconds = int(node.text)
+        if seconds is None:
+            value.fault(
+                f'a duration such as "1h", "90m" or "1h30m", or whole seconds, is wanted here, not {quoted(node.text)}'
+            )
+        elif not shortest <= seconds <= longest:
+            value.fault(f"must be between {span}")
+            return None
+        return seconds
+
+    return read
+
+
+session_duration = duration(
+    SHORTEST_SESSION, LONGEST_SESSION, "15m and 12h (900 and 43,200 seconds): AWS accepts nothing else"
+)
+approval_duration = duration(300, 30 * 86_400, "5m and 30d")
+assertion_validity = duration(60, 7_200, "1m and 2h")
+directory_interval = duration(60, 86_400, "1m and 24h")
+directory_stale_after = duration(3_600, 30 * 86_400, "1h and 30d")
+
+
+def moment(value: Value) -> datetime | None:
+    """An ISO 8601 moment with its zone, or a date, which is its first moment in UTC; given back in UTC."""
+    text = value.text(wanted='a moment such as "2026-01-31T09:00:00Z"')
+    if text is None:
+        return None
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
+        read = datetime.fromisoformat(text)
+        if read.tzinfo is None:
+            value.fault(f'{quoted(text)} does not say its zone; add "Z" for UTC, or an offset such as "+02:00"')
+            return None
+        return read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        value.fault(f'a moment such as "2026-01-31T09:00:00Z", or a date, is wanted here, not {quoted(text)}')
+        return None
+
+
+def group_match(value: Value) -> GroupMatch | None:
+    """`engineering`, a glob `aws-*`, or `{exact: …}`, `{glob: …}`, `{regex: …}` to say which it is."""
+    if value.node.kind != "mapping":
+        text = value.text(longest=MAX_PATTERN, wanted="text (a group name or glob, or {regex: …})")
+        return None if text is None else _checked(value, GroupMatch("glob" if is_glob(text) else "exact", text))
+    fields = value.fields(("exact", "glob", "regex"))
+    if len(value.node.entries) != 1:
+        value.fault("exactly one of exact, glob and regex is wanted here")
+        return None
+    for kind in ("exact", "glob", "regex"):
+        entry = fields.get(kind)
+        text = entry.text(longest=MAX_PATTERN, wanted="text") if entry else None
+        if entry is not None and text is not None:
+            return _checked(entry, GroupMatch(kind, text))
+    return None
+
+
+def _checked(value: Value, match: GroupMatch) -> GroupMatch | None:
+    if match.kind == "exact":
+        return match
+    try:
+        compile_expression(match.pattern if match.kind == "regex" else glob_expression(match.pattern))
+    except PatternError as error:
+        value.fault(f"the {'expression' if match.kind == 'regex' else 'glob'} {error}")
+        return None
+    return match
+
+
+def glob(value: Value) -> str | None:
+    """A glob over names, as text."""
+    text = value.text(longest=256)
+    return None if text is None or _checked(value, GroupMatch("glob", text)) is None else text
+
+
+def role(value: Value) -> str | None:
+    """A role name, `path/name`, or a glob of either."""
+    text = value.text(longest=512, wanted='text: a role name, "path/name" or a glob')
+    if text is None:
+        return None
+    if "{" in text:
+        value.fault('captures are not filled in here; write arns: ["arn:aws:iam::{account}:role/{role}"] instead')
+    elif text.startswith(("arn:", "/")):
+        value.fault("write the role's name or path/name here, without a slash before it; whole ARNs go under arns")
+    elif is_glob(text):
+        if _ROLE_GLOB.fullmatch(text):
+            return text if _checked(value, GroupMatch("glob", text)) else None
+        value.fault(f"{quoted(text)} has characters that role names cannot have")
+    elif not all(ROLE_SEGMENT.fullmatch(part) for part in text.split("/")):
+        value.fault(f"a role name has 1 to 64 of A-Z a-z 0-9 _ + = . @ -; {quoted(text)} is none")
+    elif is_reserved_name(text.rpartition("/")[2]):
+        value.fault(
+            "AWSReservedSSO_ roles belong to IAM Identity Center and cannot be assumed this way; name another role"
+        )
+    else:
+        return text
+    return None
+
+
+def policy_arn(value: Value) -> str | None:
+    """The ARN of a managed policy."""
+    text = value.text(longest=700)
+    found = _POLICY_ARN.fullmatch(text) if text is not None else None
+    if text is not None and (found is None or found[1] not in PARTITIONS):
+        value.fault(
+            f'a managed policy ARN such as "arn:aws:iam::aws:policy/ReadOnlyAccess" is wanted here, not {quoted(text)}'
+        )
+        return None
+    return text
+
+
+def inline_policy(value: Value) -> str | None:
+    """An inline session policy, as JSON text or as a mapping; given back as compact JSON of at most 2,048 characters."""
+    if value.node.kind == "mapping":
+        policy: Any = _plain(value)
+    else:
+        text = value.text(longest=100_000, multiline=True)
+        if text is None:
+            return None
+        try:
+            policy = json.loads(text, object_pairs_hook=_no_doubles)
+        except (ValueError, RecursionError):
+            value.fault("read-only, the ARN of a managed policy, or an inline policy as JSON is wanted here")
+            return None
+    if not isinstance(policy, dict) or "Statement" not in policy:
+        value.fault('an inline policy is a JSON object with "Version" and "Statement"')
+        return None
+    compact = json.dumps(policy, separators=(",", ":"))
+    if len(compact) > MAX_POLICY:
+        value.fault(
+            f"AWS accepts {MAX_POLICY:,} characters of session policy, and these are {len(compact):,}; use a managed policy's ARN"
+        )
+        return None
+    return compact
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise ValueError("duplicate key")
+    return read
+
+
+def _plain(value: Value) -> Any:
+    node = value.node
+    match node.kind:
+        case "mapping":
+            return {key: _plain(entry) for key, entry in value.entries()}
+        case "list":
+            return [_plain(item) for item in value.items(at_least_one=False)]
+        case "boolean":
+            return node.text.casefold() == "true"
+        case "integer" if node.text.lstrip("+-").isdecimal() and len(node.text) < 19:
+            return int(node.text)
+        case "nothing":
+            return None
+    return node.text
+
+
+def is_certificate(text: str) -> bool:
+    """True if the text is one PEM certificate block."""
+    return _PEM.fullmatch(text) is not None
+
+
+def is_attribute_name(text: str) -> bool:
+    """True if the text may name an attribute, and so stand in `{attributes.…}`."""
+    return _ATTRIBUTE.fullmatch(text) is not None
+
+
+def is_tag_text(text: str) -> bool:
+    r"""True if every character may stand in a tag: `[\p{L}\p{Z}\p{N}_.:/=+\-@]` (STS API, Tag)."""
+    return all(c in "_.:/=+-@" or unicodedata.category(c)[0] in "LZN" for c in text)

@@ -1,0 +1,237 @@
+"""Typed reading of a node tree that collects every fault instead of stopping at the first."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from federation.errors import BadRequest
+from federation.mapping.yamltree import Node
+
+MAX_FAULTS = 1_000
+MAX_HINTS, MAX_COMPARED = 50, 2_000
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_NAMES = {
+    "mapping": "a mapping",
+    "list": "a list",
+    "text": "text",
+    "integer": "a number",
+    "number": "a number",
+    "boolean": "true or false",
+    "nothing": "nothing",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. `path` such as "mapping[2].when.groups[0]", `line` from 1, `message`: what would be right."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.path + ': ' if self.path else ''}{self.message}"
+
+
+class DocumentError(BadRequest):
+    """A mapping document is refused whole; `faults` has everything that is wrong with it, in the order of the lines."""
+
+    code = "mapping_document_invalid"
+    sentence = (
+        "The mapping document was refused; nothing was changed. Correct every fault that is listed, then try again."
+    )
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(detail="; ".join(str(fault) for fault in self.faults[:20]))
+
+
+class Report:
+    """Collects faults."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def add(self, path: str, line: int, message: str) -> None:
+        # Bounded: a hostile document of a million faults must not become an answer of a gigabyte.
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(path, line, message))
+
+
+def quoted(value: str, longest: int = 60) -> str:
+    """A value inside a message: bounded, control characters escaped."""
+    cut = value if len(value) <= longest else value[:longest] + "…"
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + '"'
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "groups"?`, or "" if nothing known is near."""
+    near = difflib.get_close_matches(word[:80], list(itertools.islice(known, MAX_COMPARED)), n=1, cutoff=0.55)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A node together with where it stands and where faults go."""
+
+    node: Node
+    path: str
+    report: Report
+
+    def fault(self, message: str) -> None:
+        self.report.add(self.path, self.node.line, message)
+
+    def hint(self, word: str, known: Iterable[str]) -> str:
+        """`; did you mean "groups"?`, or "". Only for the first faults: comparing costs, and a document can have many."""
+        return "" if len(self.report.faults) >= MAX_HINTS else did_you_mean(word, known)
+
+    def _wrong(self, wanted: str) -> None:
+        hint = (
+            "; put it in quotes"
+            if wanted.startswith("text") and self.node.kind in ("integer", "number", "boolean")
+            else ""
+        )
+        self.fault(f"{wanted} is wanted here, not {_NAMES[self.node.kind]}{hint}")
+
+    def text(
+        self, *, longest: int = 2_048, wanted: str = "text", multiline: bool = False, empty: bool = False
+    ) -> str | None:
+        """The text, or None after a fault. Control and bidi characters are faults: they make a rule read as another."""
+        if self.node.kind != "text":
+            self._wrong(wanted if wanted.startswith("text") else f"text ({wanted})")
+            return None
+        value = self.node.text
+        if not value and not empty:
+            self.fault(f"{wanted} is wanted here, and this is empty")
+        elif len(value) > longest:
+            self.fault(f"at most {longest:,} characters are accepted, and these are {len(value):,}")
+        elif bad := _first_unreadable(value, multiline=multiline):
+            self.fault(f"has the invisible character U+{ord(bad):04X}; take it out")
+        else:
+            return value
+        return None
+
+    def boolean(self) -> bool | None:
+        if self.node.kind != "boolean":
+            self._wrong("true or false")
+            return None
+        return self.node.text.casefold() == "true"
+
+    def items(self, *, scalar_too: bool = False, at_least_one: bool = True) -> list[Value]:
+        """The values of a list; with `scalar_too` a single value stands for a list of one."""
+        if self.node.kind != "list":
+            if scalar_too and self.node.kind != "nothing":
+                return [self]
+            self._wrong("a list")
+            return []
+        if at_least_one and not self.node.items:
+            self.fault("the list is empty; name at least one, or leave the key out")
+        return [Value(item, f"{self.path}[{index}]", self.report) for index, item in enumerate(self.node.items)]
+
+    def texts(
+        self, check: Callable[[Value], str | None] | None = None, *, scalar_too: bool = False, at_least_one: bool = True
+    ) -> tuple[str, ...]:
+        """A list of text, each through `check`, without duplicates."""
+        return self.each(check or Value.text, scalar_too=scalar_too, at_least_one=at_least_one)
+
+    def each(
+        self, parse: Callable[[Value], T | None], *, scalar_too: bool = False, at_least_one: bool = True
+    ) -> tuple[T, ...]:
+        """Every item of a list through `parse`; those that gave a fault are left out, and doubles are a fault."""
+        read: list[T] = []
+        for item in self.items(scalar_too=scalar_too, at_least_one=at_least_one):
+            value = parse(item)
+            if value is None:
+                continue
+            if value in read:
+                item.fault("is in the list twice; take one out")
+            read.append(value)
+        return tuple(read)
+
+    def fields(self, allowed: Iterable[str], required: Iterable[str] = ()) -> Fields:
+        """The entries of a mapping, each key known, single and present if required."""
+        return Fields(self, tuple(allowed), tuple(required))
+
+    def entries(self, wanted: str = "a mapping") -> list[tuple[str, Value]]:
+        """The entries of a mapping whose keys are free; a key that comes twice is a fault."""
+        if self.node.kind != "mapping":
+            self._wrong(wanted)
+            return []
+        seen: set[str] = set()
+        read: list[tuple[str, Value]] = []
+        for key, line, node in self.node.entries:
+            path = f"{self.path}.{key[:60]}" if self.path else key[:60]
+            if key in seen:
+                # A reviewer reads one of the two, a lenient loader takes the other.
+                self.report.add(path, line, "the key is here twice; keep one of them")
+                continue
+            seen.add(key)
+            if bad := _first_unreadable(key, multiline=False):
+                self.report.add(self.path, line, f"a key has the invisible character U+{ord(bad):04X}; take it out")
+                continue
+            read.append((key, Value(node, path, self.report)))
+        return read
+
+
+class Fields:
+    """The entries of a mapping with known keys."""
+
+    def __init__(self, value: Value, allowed: tuple[str, ...], required: tuple[str, ...]) -> None:
+        self.value = value
+        self._known: dict[str, Value] = {}
+        entries = value.entries(f"a mapping with {_listed(allowed)}")
+        for key, entry in entries:
+            if key not in allowed:
+                entry.fault(f"unknown key{entry.hint(key, allowed) or '; known here: ' + ', '.join(allowed)}")
+            else:
+                self._known[key] = entry
+        if value.node.kind == "mapping":
+            for key in required:
+                if key not in self._known:
+                    value.fault(f"`{key}` is missing")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def get(self, key: str) -> Value | None:
+        return self._known.get(key)
+
+    def read(self, key: str, parse: Callable[[Value], T | None], default: T) -> T:
+        """The entry through `parse`; `default` where it is absent or gave a fault."""
+        entry = self._known.get(key)
+        if entry is None:
+            return default
+        value = parse(entry)
+        return default if value is None else value
+
+    def text(self, key: str, default: str = "", *, longest: int = 256) -> str:
+        return self.read(key, lambda value: value.text(longest=longest), default)
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        return self.read(key, Value.boolean, default)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(words)
+
+
+def _first_unreadable(text: str, *, multiline: bool) -> str:
+    """The first character that hides or reorders text, or "". Attack: bidi tricks in a reviewed rule (CVE-2021-42574)."""
+    if text.isascii() and text.isprintable():
+        return ""
+    for character in text:
+        if multiline and character in "\n\r\t":
+            continue
+        if character in _BIDI or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            return character
+    return ""

@@ -1,0 +1,45 @@
+"""The tables. Rows hold state, never rules: those are in `mapping`, `signin`, `issuer` and `flows`."""
+
+from federation.models.access import RateWindow
+from federation.models.accounts import OrganizationAccount, Role
+from federation.models.audit import AuditEvent, AuditHead
+from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
+from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
+from federation.models.keys import SigningKey
+from federation.models.mapping import MappingRevision
+from federation.models.people import PastClaims, Person
+from federation.models.providers import ProviderMetadata
+from federation.models.service_tokens import ServiceToken
+from federation.models.sessions import PortalSession, SignInState, UsedCredential
+from federation.models.sync import HeldAnswer, Lease, Source, TaskRun
+
+__all__ = [
+    "AccessToken",
+    "AuditEvent",
+    "AuditHead",
+    "AuthorizationCode",
+    "DeviceGrant",
+    "DirectoryGroup",
+    "DirectoryUser",
+    "GroupNesting",
+    "HeldAnswer",
+    "Lease",
+    "MappingRevision",
+    "Membership",
+    "OrganizationAccount",
+    "PastClaims",
+    "PastMembership",
+    "Person",
+    "PortalSession",
+    "ProviderMetadata",
+    "RateWindow",
+    "RefreshToken",
+    "Role",
+    "ServiceToken",
+    "SignInState",
+    "SigningKey",
+    "Source",
+    "TaskRun",
+    "TokenFamily",
+    "UsedCredential",
+]

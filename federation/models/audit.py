@@ -1,0 +1,44 @@
+"""The audit log and its head. Written by `audit.record` alone; on PostgreSQL a trigger refuses UPDATE and DELETE."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+
+class AuditEvent(models.Model):
+    """One event. `mac` = HMAC over the previous `mac` and the canonical form of this row (audit.chain)."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=64)
+    outcome = models.CharField(max_length=16)
+    actor = models.CharField(max_length=255)
+    reason = models.CharField(max_length=128, blank=True, default="")
+    request_id = models.CharField(max_length=64, blank=True, default="")
+    address = models.CharField(max_length=64, blank=True, default="")
+    data: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    mac = models.CharField(max_length=64)
+
+    class Meta:
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["kind", "at"], name="audit_kind_at"),
+            models.Index(fields=["actor", "at"], name="audit_actor_at"),
+            models.Index(fields=["request_id"], name="audit_request_id"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.kind} {self.outcome}"
+
+
+class AuditHead(models.Model):
+    """The end of the chain: locked by each writer, so that the log has one order. `mac` seals seq and the last mac."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField(default=0)
+    last_mac = models.CharField(max_length=64, default="")
+    mac = models.CharField(max_length=64, default="")
+
+    def __str__(self) -> str:
+        return f"head at {self.seq}"

@@ -1,0 +1,232 @@
+"""What is in force now, out of the database, kept parsed in memory: the mapping, the signers, a person's identity.
+
+Each read asks the database for the newest number first (one indexed query), so a change is in force at the next
+request of every process; the memory only saves parsing the same revision again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from django.db import connection
+
+from federation.errors import ConfigurationError, UnknownProvider
+from federation.identity import Identity, Subject
+from federation.issuer.signing import LocalSigner
+from federation.mapping.delegated import TaggedRole, is_ours, with_delegated
+from federation.mapping.document import parse
+from federation.mapping.engine import CompiledMapping, compile_mapping
+from federation.mapping.rules import Account, Catalogue, Directory, Document, IdentityProvider
+from federation.models import compiled
+from federation.models.accounts import OrganizationAccount, Role
+from federation.models.catalogue import reachable, whole
+from federation.models.keys import SigningKey
+from federation.models.mapping import MappingRevision
+from federation.models.people import Person
+from federation.models.secrets import unseal_with_any
+from federation.models.sync import Source
+
+_EMPTY = "version: 1\n"
+# Sources whose version belongs to the mapping in force.
+ORGANIZATION = "organization"
+ROLE_TAGS = "role_tags"
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentMapping:
+    """The revision in force: its number (0 before the first), document and compiled form.
+
+    `organization`: the version of the organization's listing that `document.accounts` is completed with, 0 without one.
+    `role_tags`: the version of the roles' own tags, whose rules stand behind the document's where it delegates.
+    """
+
+    number: int
+    sha256: str
+    organization: int
+    role_tags: int
+    document: Document
+    compiled: CompiledMapping
+
+    def provider(self, slug: str) -> IdentityProvider:
+        """The enabled provider with this slug. Raises UnknownProvider."""
+        for provider in self.document.identity_providers:
+            if provider.slug == slug and provider.enabled:
+                return provider
+        raise UnknownProvider("provider_unknown_or_disabled", detail=slug[:64])
+
+    def directory_of(self, provider: str) -> Directory | None:
+        """The directory of a provider's people, if it has one."""
+        return next((found for found in self.document.directories if found.provider == provider), None)
+
+    def directory(self, slug: str) -> Directory | None:
+        """The directory with this slug."""
+        return next((found for found in self.document.directories if found.slug == slug), None)
+
+
+_lock = threading.Lock()
+_mapping: CurrentMapping | None = None
+_signers: dict[str, LocalSigner] = {}
+_private: dict[str, str] = {}
+_held_keys: tuple[tuple[tuple[str, str], ...], tuple[SigningKey, ...]] = ((), ())
+
+
+def _newest() -> tuple[int, str, int, int]:
+    """Number and SHA-256 of the revision in force, 0 and "" before the first; versions of the organization and the role tags."""
+    version = f"(SELECT version FROM {compiled.table(Source)} WHERE key = %s)"  # noqa: S608  ours
+    sql = f"SELECT number, sha256, {version}, {version} FROM {compiled.table(MappingRevision)} ORDER BY number DESC LIMIT 1"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [ORGANIZATION, ROLE_TAGS])
+        number, sha256, organization, role_tags = cursor.fetchone() or (0, "", 0, 0)
+    return number, sha256, organization or 0, role_tags or 0
+
+
+def _with_organization(document: Document) -> Document:
+    """The document with what the organization says of its accounts: unit and tags, below the document's own; and the
+    accounts that the document does not name, if they are active.
+    """
+    listed = {row.id: row for row in OrganizationAccount.objects.filter(present=True)}
+    accounts = []
+    for account in document.accounts:
+        row = listed.pop(account.id, None)
+        if row is not None:
+            account = replace(account, tags={**row.tags, **account.tags})  # noqa: PLW2901
+            if not account.organizational_unit:
+                account = replace(account, organizational_unit=row.organizational_unit, unit_ids=_unit_ids(row))  # noqa: PLW2901
+        accounts.append(account)
+    accounts += [
+        Account(
+            id=row.id, name=row.name or row.id, partition=row.partition, organizational_unit=row.organizational_unit,
+            unit_ids=_unit_ids(row), tags=row.tags,
+        )
+        for row in sorted(listed.values(), key=lambda row: row.id)
+        if row.state == "ACTIVE"
+    ]  # fmt: skip
+    return replace(document, accounts=tuple(accounts))
+
+
+def _unit_ids(row: OrganizationAccount) -> tuple[str, ...]:
+    return tuple(row.organizational_unit_id.split("/")) if row.organizational_unit_id else ()
+
+
+def completed(document: Document) -> Document:
+    """The document with what is known from outside: the organization's accounts, and the rules of the roles' own tags."""
+    if OrganizationAccount.objects.exists():
+        document = _with_organization(document)
+    return with_delegated(document, tagged_roles()) if document.delegations else document
+
+
+def tagged_roles() -> list[TaggedRole]:
+    """The present roles that have a tag of ours."""
+    rows = Role.objects.filter(present=True).exclude(tags={}).values_list("arn", "tags").iterator()
+    return [TaggedRole(arn, tags) for arn, tags in rows if is_ours(tags)]
+
+
+def mapping() -> CurrentMapping:
+    """The mapping in force. One indexed query; parses only when the revision has changed."""
+    global _mapping  # noqa: PLW0603  one parsed revision a process, replaced whole
+    newest = _newest()
+    held = _mapping
+    if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == newest:
+        return held
+    with _lock:
+        held = _mapping
+        if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == newest:
+            return held
+        text = MappingRevision.objects.values_list("text", flat=True).get(pk=newest[0]) if newest[0] else _EMPTY
+        document = completed(parse(text))
+        _mapping = CurrentMapping(*newest, document, compile_mapping(document))
+        return _mapping
+
+
+def catalogue(account_id: str) -> Catalogue:
+    """The roles of one account, whole, where the mapping in force has the account: as decisions see it."""
+    if account_id not in mapping().compiled.accounts:
+        return MappingProxyType({})
+    return reachable(whole(account_id))
+
+
+def unseal_key(row: SigningKey) -> bytes:
+    """The private key of `row` as PEM. Raises KeySealBroken when no secret fits."""
+    return unseal_with_any(row.sealed_private_key, row.kid)
+
+
+def signer_of(row: SigningKey) -> LocalSigner:
+    """A signer for `row`, loaded once a process."""
+    held = _signers.get(row.kid)
+    if held is None:
+        held = LocalSigner(
+            kid=row.kid, algorithm=row.algorithm, private_pem=unseal_key(row), certificate_pem=row.certificate
+        )
+        _signers[row.kid] = held
+    return held
+
+
+def _keys() -> tuple[SigningKey, ...]:
+    """Every signing key in use, active before retiring. One statement; the rows are read again only when one has changed."""
+    global _held_keys  # noqa: PLW0603  one set of keys a process, replaced whole
+    sql = f"SELECT kid, state FROM {compiled.table(SigningKey)} WHERE state IN ('active', 'retiring') ORDER BY kid"  # noqa: S608  ours
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        stamp = tuple((str(kid), str(state)) for kid, state in cursor.fetchall())
+    held = _held_keys
+    if held[0] != stamp:
+        rows = SigningKey.objects.filter(state__in=["active", "retiring"]).order_by("state", "created_at")
+        held = (stamp, tuple(rows))
+        _held_keys = held
+    return held[1]
+
+
+def signer(purpose: str, algorithm: str = "RS256") -> LocalSigner:
+    """The active signer for a purpose. Raises ConfigurationError when there is none yet."""
+    for row in _keys():
+        if (row.purpose, row.algorithm, row.state) == (purpose, algorithm, SigningKey.State.ACTIVE):
+            return signer_of(row)
+    raise ConfigurationError("no_active_key", detail=f"{purpose} {algorithm}")
+
+
+def sp_keys() -> list[tuple[str, str]]:
+    """The service provider's key pairs, private key and certificate as PEM: the active one first, then the retiring.
+
+    Raises ConfigurationError when there is no active one, KeySealBroken when no secret fits.
+    """
+    rows = [row for row in _keys() if row.purpose == SigningKey.Purpose.SERVICE_PROVIDER]
+    if not rows or rows[0].state != SigningKey.State.ACTIVE:
+        raise ConfigurationError("no_active_key", detail="sp")
+    return [(_private_pem(row), row.certificate) for row in rows]
+
+
+def _private_pem(row: SigningKey) -> str:
+    held = _private.get(row.kid)
+    if held is None:
+        held = _private[row.kid] = unseal_key(row).decode()
+    return held
+
+
+def identity_of(person: Person) -> Identity:
+    """The identity that the person's last verified sign-in wrote."""
+    at = person.claims_at or datetime.fromtimestamp(0, UTC)
+    return Identity(
+        subject=Subject(person.provider, person.subject_format, person.subject),
+        name=person.name,
+        email=person.email,
+        groups=frozenset(person.groups),
+        verified_at=at,
+        authenticated_at=person.authenticated_at or at,
+        attributes=MappingProxyType({key: tuple(values) for key, values in person.attributes.items()}),
+        mfa=person.mfa,
+        groups_complete=person.groups_complete,
+        expires_at=person.claims_expire_at,
+    )
+
+
+def forget() -> None:
+    """Drop what is held in memory (tests, and after a restore)."""
+    global _mapping, _held_keys  # noqa: PLW0603
+    with _lock:
+        _mapping = None
+        _held_keys = ((), ())
+        _signers.clear()
+        _private.clear()

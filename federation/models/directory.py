@@ -1,0 +1,338 @@
+"""People and groups as the company's directories last said, and the one read of them on the way to a mint.
+
+A million memberships are no list in anybody's row: one row each, found by person (at every mint) and by group (when a group
+changes). What ended is kept in `PastMembership`, for "who was in this group on 3 May".
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
+
+from django.db import connection, models
+
+from federation.models import compiled
+from federation.models.sync import Source
+
+SOURCE: Final = "directory:"  # with the directory's slug behind it: the key of its source
+HELD_GROUP: Final = "group:"  # with the group's id behind it: the key of the source under which its removals are held
+
+
+class DirectoryUser(models.Model):
+    """A person as one directory knows them. Whom the gateway knows by sign-in is a Person; `flows.latest_word` joins the two.
+
+    `user_name_key`: the user name as it is compared for uniqueness (RFC 7643 section 4.1.1: case does not count).
+    `subject`: what the provider calls the person, where the directory is read (LDAP); where it pushes, the mapping names
+    one of the other columns. `emails`: every address in lower case, one a line behind its type in capitals and a tab.
+    `attributes`: the rest, as SCIM has it. `version` goes up with each change. A deleted person's row stays, with
+    `deleted_at`: that the directory has deleted somebody is a word too.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    directory = models.CharField(max_length=64)
+    user_name = models.CharField(max_length=512)
+    user_name_key = models.CharField(max_length=512)
+    external_id = models.CharField(max_length=512, blank=True, default="")
+    subject = models.CharField(max_length=512, blank=True, default="")
+    active = models.BooleanField(default=True)
+    name = models.CharField(max_length=512, blank=True, default="")
+    email = models.CharField(max_length=512, blank=True, default="")
+    emails = models.TextField(blank=True, default="")
+    attributes: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+    modified_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(
+                fields=["directory", "user_name_key"],
+                condition=models.Q(deleted_at=None),
+                name="one_directory_user_per_name",
+            )
+        ]
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["directory", "user_name"], name="directory_user_by_name"),
+            models.Index(fields=["directory", "external_id"], name="directory_user_by_external_id"),
+            models.Index(fields=["directory", "email"], name="directory_user_by_email"),
+            models.Index(fields=["directory", "subject"], name="directory_user_by_subject"),
+            models.Index(fields=["directory", "created_at", "id"], name="directory_user_in_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.directory}:{self.user_name}"
+
+
+class DirectoryGroup(models.Model):
+    """A group of one directory. `held_at`: since when a change of it waits for a person (`flows.sources`)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    directory = models.CharField(max_length=64)
+    display_name = models.CharField(max_length=512)
+    external_id = models.CharField(max_length=512, blank=True, default="")
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+    modified_at = models.DateTimeField()
+    held_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [
+            # Two groups of one name would be one group to every rule.
+            models.UniqueConstraint(fields=["directory", "display_name"], name="one_directory_group_per_name")
+        ]
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["directory", "external_id"], name="directory_group_by_external_id"),
+            models.Index(fields=["directory", "created_at", "id"], name="directory_group_in_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.directory}:{self.display_name}"
+
+
+class Membership(models.Model):
+    """A person is in a group, since then."""
+
+    pk = models.CompositePrimaryKey("user_id", "group_id")
+    user = models.ForeignKey(DirectoryUser, on_delete=models.CASCADE, related_name="+", db_index=False)
+    group = models.ForeignKey(DirectoryGroup, on_delete=models.CASCADE, related_name="+")
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.group_id}"
+
+
+class GroupNesting(models.Model):
+    """The group `child` is a member of the group `parent`: whoever is in `child` is in `parent`, through any depth."""
+
+    pk = models.CompositePrimaryKey("parent_id", "child_id")
+    parent = models.ForeignKey(DirectoryGroup, on_delete=models.CASCADE, related_name="+", db_index=False)
+    child = models.ForeignKey(DirectoryGroup, on_delete=models.CASCADE, related_name="+")
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.child_id} in {self.parent_id}"
+
+
+class PastMembership(models.Model):
+    """A membership that has ended, under the name that the group then had. Nothing is ever decided on it."""
+
+    user = models.ForeignKey(DirectoryUser, on_delete=models.CASCADE, related_name="+", db_index=False)
+    group_id = models.UUIDField()
+    display_name = models.CharField(max_length=512)
+    external_id = models.CharField(max_length=512, blank=True, default="")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["user", "until"], name="past_membership_of_user"),
+            models.Index(fields=["group_id", "until"], name="past_membership_of_group"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} was in {self.display_name}"
+
+
+# --- The read on the way to a mint ---------------------------------------------------------------------------
+
+# The column of DirectoryUser that a directory's `subject` names; a directory that is read has "subject" itself.
+SUBJECT_COLUMNS: Final[Mapping[str, str]] = {
+    "userName": "user_name", "externalId": "external_id", "id": "id", "emails": "email", "": "subject",
+}  # fmt: skip
+GROUP_COLUMNS: Final[Mapping[str, str]] = {"displayName": "display_name", "externalId": "external_id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a directory says of one subject. `known`: how many people it could be. `contact`: when it was last heard of.
+
+    `groups`: by the name that rules know them by, also those that the person is in through other groups.
+    """
+
+    known: int
+    active: bool
+    deleted: bool
+    groups: frozenset[str]
+    contact: datetime | None
+
+
+def look_up(directory: str, subjects: Iterable[str], *, subject_column: str, group_column: str) -> dict[str, Entry]:
+    """What the directory says of these subjects, compared letter by letter. One statement, however many they are."""
+    wanted = list(subjects)
+    ids = subject_column == "id"
+    if ids:
+        # An id of ours, as text: compared as what the column holds, or nobody.
+        by_id = {key: text for text in wanted if (key := _as_id(text)) is not None}
+        among, params = _among_ids(f"u.{compiled.column(DirectoryUser, 'id')}", list(by_id))
+    else:
+        among, params = _among(f"u.{compiled.column(DirectoryUser, subject_column)}", wanted)
+    with connection.cursor() as cursor:
+        cursor.execute(_look_up_sql(subject_column, group_column, among), [directory, *params, SOURCE + directory])
+        rows = cursor.fetchall()
+    found: dict[str, list[tuple[bool, bool, frozenset[str]]]] = {}
+    contact = _moment(rows[0][0]) if rows else None
+    for _, value, active, deleted_at, groups in rows:
+        if value is None:
+            continue
+        subject = by_id[str(uuid.UUID(str(value)))] if ids else str(value)
+        named = json.loads(groups) if isinstance(groups, str) else groups or []
+        found.setdefault(subject, []).append((bool(active), deleted_at is not None, frozenset(filter(None, named))))
+    return {subject: _entry(found.get(subject, []), contact) for subject in wanted}
+
+
+def groups_at(directory: str, subject: str, at: datetime, *, subject_column: str, group_column: str) -> frozenset[str]:
+    """The groups that somebody was in at a past moment, themselves; not through other groups, whose past is not kept."""
+    if subject_column == "id" and _as_id(subject) is None:
+        return frozenset()
+    of_person = {f"user__{subject_column}": subject, "user__directory": directory, "since__lte": at}
+    still = Membership.objects.filter(**of_person).values_list(f"group__{group_column}", flat=True)
+    past = PastMembership.objects.filter(**of_person, until__gt=at).values_list(group_column, flat=True)
+    return frozenset(filter(None, [*still, *past]))
+
+
+def _entry(rows: list[tuple[bool, bool, frozenset[str]]], contact: datetime | None) -> Entry:
+    """One word out of all rows of a subject: whoever was deleted and made anew is there."""
+    present = [row for row in rows if not row[1]]
+    if len(present) == 1:
+        return Entry(1, present[0][0], deleted=False, groups=present[0][2], contact=contact)
+    deleted = bool(rows) and not present
+    return Entry(len(present) or int(deleted), active=False, deleted=deleted, groups=frozenset(), contact=contact)
+
+
+def _look_up_sql(subject_column: str, group_column: str, among: str) -> str:
+    user, membership, nesting, group, source = (
+        compiled.table(model) for model in (DirectoryUser, Membership, GroupNesting, DirectoryGroup, Source)
+    )
+    column, name = compiled.column(DirectoryUser, subject_column), compiled.column(DirectoryGroup, group_column)
+    aggregate = "array_agg" if connection.vendor == "postgresql" else "json_group_array"
+    # UNION, not UNION ALL: groups that contain one another end.
+    return (
+        f"WITH RECURSIVE who AS (SELECT u.id, u.{column} AS subject, u.active, u.deleted_at FROM {user} u "  # noqa: S608  ours
+        f"WHERE u.directory = %s AND {among}), "
+        f"mine(user_id, group_id) AS (SELECT m.user_id, m.group_id FROM {membership} m JOIN who ON m.user_id = who.id "
+        f"UNION SELECT mine.user_id, n.parent_id FROM mine JOIN {nesting} n ON n.child_id = mine.group_id) "
+        f"SELECT (SELECT succeeded_at FROM {source} WHERE key = %s), who.subject, who.active, who.deleted_at, "
+        f"(SELECT {aggregate}(g.{name}) FROM mine JOIN {group} g ON g.id = mine.group_id WHERE mine.user_id = who.id) "
+        f"FROM (SELECT 1 AS one) one LEFT JOIN who ON 1 = 1"
+    )
+
+
+def _among(column: str, values: Iterable[str]) -> tuple[str, list[Any]]:
+    """A condition that `column` is one of these texts, with one parameter however many they are."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s)", [list(values)]
+    return f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(list(values))]  # noqa: S608
+
+
+def _among_ids(column: str, ids: Iterable[str]) -> tuple[str, list[Any]]:
+    """A condition that `column`, which holds ids of ours, is one of these, in canonical form."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::uuid[])", [list(ids)]
+    return _among(column, (uuid.UUID(value).hex for value in ids))  # SQLite keeps them as 32 hexadecimal digits
+
+
+def _as_id(text: str) -> str | None:
+    try:
+        canonical = str(uuid.UUID(text))
+    except ValueError:
+        return None
+    return canonical if canonical == text else None
+
+
+def _moment(value: Any) -> datetime | None:
+    """SQLite gives it back without its zone, or as text."""
+    if value is None:
+        return None
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+# --- Members, many at a time ---------------------------------------------------------------------------------
+#
+# A group may have a hundred thousand members and one request name a thousand of them: each of these is one or two
+# statements, and no row passes through Python but those that changed.
+
+
+def present(model: type[DirectoryUser] | type[DirectoryGroup], directory: str, ids: Iterable[str]) -> set[str]:
+    """Those of the ids (in canonical form) that the directory's people, or groups, have."""
+    among, params = _among_ids(compiled.column(model, "id"), ids)
+    there = " AND deleted_at IS NULL" if model is DirectoryUser else ""
+    sql = f"SELECT id FROM {compiled.table(model)} WHERE directory = %s AND {among}{there}"  # noqa: S608  ours
+    return {_canonical(row[0]) for row in _rows(sql, [directory, *params])}
+
+
+def add_members(group: DirectoryGroup, user_ids: Iterable[str], at: datetime) -> list[str]:
+    """Put people into a group. Returns the ids of those who were not in it."""
+    among, params = _among_ids(f"{compiled.table(DirectoryUser)}.{compiled.column(DirectoryUser, 'id')}", user_ids)
+    sql = (
+        f"INSERT INTO {compiled.table(Membership)} (user_id, group_id, since) "  # noqa: S608  ours
+        f"SELECT id, %s, %s FROM {compiled.table(DirectoryUser)} WHERE {among} "
+        "ON CONFLICT (user_id, group_id) DO NOTHING RETURNING user_id"
+    )
+    return [
+        _canonical(row[0]) for row in _rows(sql, [*compiled.adapt(Membership, group_id=group.pk, since=at), *params])
+    ]
+
+
+def members_that_go(group: DirectoryGroup, *, among: Iterable[str], but: bool) -> dict[str, str]:
+    """Ids and user names of the members that are among these ids; with `but`, of all the others."""
+    chosen, params = _among_ids(f"m.{compiled.column(Membership, 'user_id')}", among)
+    sql = (
+        f"SELECT m.user_id, u.user_name FROM {compiled.table(Membership)} m "  # noqa: S608  ours
+        f"JOIN {compiled.table(DirectoryUser)} u ON u.id = m.user_id WHERE m.group_id = %s AND {'NOT ' if but else ''}({chosen})"
+    )
+    rows = _rows(sql, [*compiled.adapt(Membership, group_id=group.pk), *params])
+    return {_canonical(user_id): user_name for user_id, user_name in rows}
+
+
+def end_members(group: DirectoryGroup, user_ids: Iterable[str], at: datetime) -> None:
+    """Take people out of a group; that they were in it is kept."""
+    among, params = _among_ids(compiled.column(Membership, "user_id"), user_ids)
+    group_id = compiled.adapt(Membership, group_id=group.pk)
+    condition = f"group_id = %s AND {among}"
+    _keep_past(condition, [*group_id, *params], at)
+    _run(f"DELETE FROM {compiled.table(Membership)} WHERE {condition}", [*group_id, *params])  # noqa: S608  ours
+
+
+def end_memberships_of(user: DirectoryUser, at: datetime) -> None:
+    """Take a person out of every group; that they were there is kept."""
+    user_id = compiled.adapt(Membership, user_id=user.pk)
+    _keep_past("user_id = %s", user_id, at)
+    _run(f"DELETE FROM {compiled.table(Membership)} WHERE user_id = %s", user_id)  # noqa: S608  ours
+
+
+def keep_under_old_name(group: DirectoryGroup, at: datetime) -> None:
+    """Before a group gets another name: its members were in the old one until now, and are in the new one from now on."""
+    group_id = compiled.adapt(Membership, group_id=group.pk)
+    _keep_past("group_id = %s", group_id, at)
+    sql = f"UPDATE {compiled.table(Membership)} SET since = %s WHERE group_id = %s"  # noqa: S608  ours
+    _run(sql, [*compiled.adapt(Membership, since=at), *group_id])
+
+
+def _keep_past(condition: str, params: list[Any], at: datetime) -> None:
+    sql = (
+        f"INSERT INTO {compiled.table(PastMembership)} (user_id, group_id, display_name, external_id, since, until) "  # noqa: S608
+        f"SELECT m.user_id, m.group_id, g.display_name, g.external_id, m.since, %s FROM {compiled.table(Membership)} m "
+        f"JOIN {compiled.table(DirectoryGroup)} g ON g.id = m.group_id WHERE {condition}"
+    )
+    _run(sql, [*compiled.adapt(PastMembership, until=at), *params])
+
+
+def _rows(sql: str, params: list[Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+def _run(sql: str, params: list[Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+
+
+def _canonical(value: Any) -> str:
+    return str(value if isinstance(value, uuid.UUID) else uuid.UUID(str(value)))

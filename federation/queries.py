@@ -1,0 +1,185 @@
+"""Reads for the faces: plain frozen data, constant numbers of queries, no rule of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from federation.aws.policy import READ_ONLY
+from federation.errors import AccessDenied, NotSignedIn, RolegateError
+from federation.flows import explain_access, rotate_keys
+from federation.flows.access import fresh_identity
+from federation.flows.sign_in import saml_provider, service_provider
+from federation.mapping.engine import Grant
+from federation.mapping.session import clamp_duration
+from federation.models import current
+from federation.models.catalogue import reachable
+from federation.models.people import Person
+from federation.signin import saml
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderChoice:
+    """One button of the sign-in page."""
+
+    slug: str
+    name: str
+    email_domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleLine:
+    """One role that the person has. Durations in seconds; `max_duration` is the longest that may be asked for.
+
+    `policy`: the session policy that the mapping sets: "" none, "read-only", or "other". Only where there is none may the
+    person ask for one.
+    """
+
+    arn: str
+    name: str
+    account_id: str
+    max_duration: int
+    console_duration: int | None
+    needs_approval: bool
+    approvers: tuple[str, ...]
+    rules: tuple[str, ...]
+    direct_console: bool
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRoles:
+    """One account and the person's roles in it. `environment` is the account's tag of that name, or ""."""
+
+    account_id: str
+    name: str
+    partition: str
+    environment: str
+    region: str
+    tags: Mapping[str, str]
+    roles: tuple[RoleLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MyRoles:
+    """All roles of a person. `problem`: why they cannot be decided (then `accounts` is empty: unknown is not none)."""
+
+    accounts: tuple[AccountRoles, ...]
+    etag: str
+    total: int
+    revision: int
+    groups: tuple[str, ...] = ()
+    problem: RolegateError | None = None
+
+
+def sign_in_choices() -> list[ProviderChoice]:
+    """The enabled identity providers, in the document's order."""
+    return [
+        ProviderChoice(provider.slug, provider.name, provider.email_domains)
+        for provider in current.mapping().document.identity_providers
+        if provider.enabled
+    ]
+
+
+def _line(grant: Grant) -> RoleLine:
+    longest, _ = clamp_duration(43_200, grant.session, grant.role_maximum)
+    return RoleLine(
+        arn=grant.role_arn,
+        name=grant.role_name,
+        account_id=grant.account.id,
+        max_duration=longest,
+        console_duration=grant.session.console_duration,
+        needs_approval=grant.approval is not None,
+        approvers=tuple(str(match) for match in grant.approval.by) if grant.approval else (),
+        rules=grant.rules,
+        direct_console=grant.account.federation == "saml"
+        and not grant.session.policy
+        and not grant.session.policy_arns,
+        policy=_policy(grant),
+    )
+
+
+def _policy(grant: Grant) -> str:
+    if grant.session.policy == READ_ONLY and not grant.session.policy_arns:
+        return READ_ONLY
+    return "other" if grant.session.policy or grant.session.policy_arns else ""
+
+
+def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
+    """The person's roles by account; `who` is the row, or its id. At most four queries whatever their number: a directory is one.
+
+    Raises NotSignedIn.
+    """
+    person = who if isinstance(who, Person) else Person.objects.filter(pk=who).first()
+    if person is None:
+        raise NotSignedIn("person_unknown")
+    mapping = current.mapping()
+    try:
+        identity = fresh_identity(person, mapping, now=now)
+    except RolegateError as problem:
+        claimed = tuple(sorted(person.groups))
+        return MyRoles((), etag="", total=0, revision=mapping.number, groups=claimed, problem=problem)
+    groups = tuple(sorted(identity.groups))
+    decision = mapping.compiled.decide(identity, now, reachable)
+    by_account: dict[str, list[RoleLine]] = {}
+    accounts = {}
+    for grant in decision.grants:
+        accounts[grant.account.id] = grant.account
+        by_account.setdefault(grant.account.id, []).append(_line(grant))
+    listed = tuple(
+        AccountRoles(
+            account_id=account.id,
+            name=account.name,
+            partition=account.partition,
+            environment=account.tags.get("environment", ""),
+            region=account.region,
+            tags=account.tags,
+            roles=tuple(by_account[account.id]),
+        )
+        for account in accounts.values()
+    )
+    text = repr([(a.account_id, a.name, a.environment, a.roles) for a in listed])
+    etag = hashlib.sha256(f"{mapping.number}\0{person.pk}\0{text}".encode()).hexdigest()[:32]
+    return MyRoles(listed, etag=etag, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups)
+
+
+def role_arn(who: Person | UUID | str, account_id: str, role_name: str, *, now: datetime) -> str:
+    """The ARN behind a role page's address. Raises AccessDenied when the person has no such role."""
+    roles = my_roles(who, now=now)
+    if roles.problem is not None:
+        raise roles.problem
+    for account in roles.accounts:
+        if account.account_id == account_id:
+            for role in account.roles:
+                if role_name in {role.name, role.arn.split(":role/", 1)[-1]}:
+                    return role.arn
+    raise AccessDenied("role_not_granted", role=f"{account_id[:20]}/{role_name[:64]}")
+
+
+def explain(
+    person_id: UUID | str, wanted_arn: str, *, now: datetime, at: datetime | None = None
+) -> explain_access.Story:
+    """Why the person has, or has not, this role, now or at a past moment. Raises NotSignedIn, ArnInvalid, NotFound."""
+    return explain_access.tell(person_id, wanted_arn, now=now, at=at)
+
+
+def issuer_document(path: str, *, now: datetime) -> bytes:
+    """One of the documents toward AWS: `.well-known/openid-configuration`, `jwks.json`, `saml/metadata.xml`."""
+    return rotate_keys.published_documents(now=now)[path]
+
+
+def sp_metadata(provider_slug: str) -> bytes:
+    """SAML metadata of the gateway as service provider. Raises UnknownProvider, ConfigurationError without keys."""
+    saml_provider(provider_slug)
+    return saml.sp_metadata(service_provider(provider_slug), now=timezone.now())
+
+
+def gateway_name() -> str:
+    """The gateway's host, for page titles."""
+    return str(settings.ROLEGATE_URL).split("//", 1)[-1]

@@ -1,0 +1,47 @@
+"""Every path of the gateway. Those of DESIGN.md's table are fixed: people, providers, clients and AWS remember them."""
+
+from django.urls import include, path, register_converter
+
+from portal.views import cli, error_codes, oidc, roles, saml, sign_in, sign_out, use_role
+
+
+class AccountId:
+    """An AWS account id in a path: twelve digits."""
+
+    regex = "[0-9]{12}"
+
+    def to_python(self, value: str) -> str:
+        """Ids stay text: leading zeros count."""
+        return value
+
+    def to_url(self, value: str) -> str:
+        """The same."""
+        return value
+
+
+register_converter(AccountId, "account")
+
+urlpatterns = [
+    path("", roles.my_roles, name="my-roles"),
+    path("signin/", sign_in.choose, name="sign-in"),
+    path("signin/<slug:provider>/", sign_in.begin, name="sign-in-begin"),
+    path("signin/<slug:provider>/complete", sign_in.complete, name="sign-in-complete"),
+    path("signout/", sign_out.sign_out, name="sign-out"),
+    path("signout/done", sign_out.done, name="signed-out"),
+    path("saml/<slug:provider>/metadata", saml.metadata, name="saml-metadata"),
+    path("saml/<slug:provider>/acs", saml.consume, name="saml-acs"),
+    path("saml/<slug:provider>/slo", saml.single_logout, name="saml-slo"),
+    path("oidc/<slug:provider>/callback", oidc.callback, name="oidc-callback"),
+    path("oidc/<slug:provider>/backchannel-logout", oidc.backchannel_logout, name="oidc-backchannel-logout"),
+    # A role's name may be preceded by its path, with slashes.
+    path("roles/<account:account_id>/<path:role_name>/console", use_role.console, name="console"),
+    path("roles/<account:account_id>/<path:role_name>/credentials", use_role.credentials, name="credentials"),
+    path("cli/", cli.command_line, name="cli"),
+    path("cli/<uuid:grant_id>/revoke", cli.revoke, name="cli-revoke"),
+    path("errors", error_codes.error_codes, name="error-codes"),  # the `type` of every problem document points here
+    path("", include("portal.oauth.urls")),
+    path("", include("portal.api.urls")),
+    path("", include("portal.scim.urls")),
+    path("", include("portal.issuer.urls")),
+    path("", include("portal.health")),
+]

@@ -1,0 +1,128 @@
+"""What stands before the pages: who is signed in, where a browser may be sent next, which hosts a form may reach."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache, wraps
+from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.multipartparser import MultiPartParserError
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from federation.aws.partitions import PARTITION_NAMES, partition
+from federation.errors import ClaimsTooOld, NotSignedIn
+from federation.flows.origin import Origin
+from federation.models.people import Person
+
+HOME = "/"
+MAX_NEXT = 2048
+# A sign-in younger than this that is "too old" already is a fault, not age: no second trip to the provider.
+_JUST_SIGNED_IN = timedelta(seconds=60)
+
+_P = ParamSpec("_P")
+View = Callable[Concatenate[HttpRequest, _P], HttpResponse]
+
+
+def safe_next(wanted: str | None) -> str:
+    r"""`wanted` if it is a path of this gateway, otherwise the home page. Never raises: a bad link still signs in.
+
+    Open redirect: an absolute URL, `//host`, a backslash (browsers read it as a slash) and control characters (browsers
+    drop them, so that "/\t/host" is "//host") all lead home.
+    """
+    if not wanted or len(wanted) > MAX_NEXT or not wanted.startswith("/") or wanted.startswith("//"):
+        return HOME
+    if "\\" in wanted or any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in wanted):
+        return HOME
+    if not url_has_allowed_host_and_scheme(wanted, allowed_hosts=None):
+        return HOME
+    # Back to the pages of signing in or out would be a circle.
+    return HOME if wanted.startswith(("/signin/", "/signout/")) else wanted
+
+
+def origin_of(request: HttpRequest) -> Origin:
+    """The origin that the middleware has put on the request."""
+    origin: Origin = request.origin  # type: ignore[attr-defined]
+    return origin
+
+
+class FormUnreadable(Exception):
+    """A form or query that cannot be read: too large, too many fields, files, broken parts. Its text is Django's own name for it."""
+
+
+def fields_of(request: HttpRequest) -> dict[str, str]:
+    """What was sent, of a name that came twice the last: the form of a POST, otherwise the query. Raises FormUnreadable.
+
+    Left to itself, Django would answer 400 where it meets the fault, and the audit log would not know.
+    """
+    try:
+        sent = request.POST if request.method == "POST" else request.GET
+    except (SuspiciousOperation, BadRequest, MultiPartParserError) as error:
+        raise FormUnreadable(error.__class__.__name__) from error
+    return {name: str(value) for name, value in sent.items()}
+
+
+def person_of(request: HttpRequest) -> Person:
+    """The person who is signed in. Raises NotSignedIn."""
+    if not isinstance(request.user, Person):
+        raise NotSignedIn("no_session")
+    return request.user
+
+
+def _sign_in_url(request: HttpRequest, provider: str = "") -> str:
+    path = f"/signin/{provider}/" if provider else "/signin/"
+    wanted = safe_next(request.get_full_path())
+    return path if wanted == HOME else f"{path}?{urlencode({'next': wanted})}"
+
+
+def _again(request: HttpRequest, error: NotSignedIn | ClaimsTooOld, now: datetime) -> HttpResponse:
+    person = request.user if isinstance(request.user, Person) else None
+    if person is None or isinstance(error, NotSignedIn):
+        return HttpResponseRedirect(_sign_in_url(request))
+    if person.claims_at is not None and now - person.claims_at < _JUST_SIGNED_IN:
+        raise error
+    # After a form, the browser holds every redirect to form-action (CSP), and the provider is not on that list: stop at
+    # our own sign-in page. After a link, go straight to the provider: mostly nobody sees more than a flicker.
+    return HttpResponseRedirect(_sign_in_url(request, person.provider if request.method in {"GET", "HEAD"} else ""))
+
+
+def signed_in(view: View[_P]) -> View[_P]:
+    """Sends whoever has no session, or claims that are too old, to the sign-in with the way back."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return HttpResponseRedirect(_sign_in_url(request))
+        try:
+            return view(request, *args, **kwargs)
+        except (NotSignedIn, ClaimsTooOld) as error:
+            return _again(request, error, timezone.now())
+
+    return wrapped
+
+
+@cache
+def _aws_hosts() -> tuple[str, ...]:
+    hosts: list[str] = []
+    for name in PARTITION_NAMES:
+        of = partition(name)
+        hosts += [f"https://{prefix}{host}" for host in (of.signin_domain, *of.console_hosts) for prefix in ("", "*.")]
+    return tuple(hosts)
+
+
+def reaches_aws(response: HttpResponse) -> HttpResponse:
+    """Lets the forms of this page reach AWS's sign-in and console hosts, and nothing else beyond the gateway.
+
+    Chromium holds the redirects that follow a form to its page's form-action as well. `portal.middleware` reads this.
+    """
+    extra = [getattr(settings, name, "") for name in ("ROLEGATE_SIGNIN_ENDPOINT_URL", "ROLEGATE_SAML_ENDPOINT_URL")]
+    origins = [f"{urlsplit(url).scheme}://{urlsplit(url).netloc}" for url in extra if url]
+    holder: Any = response
+    holder.form_action = (*_aws_hosts(), *dict.fromkeys(origins))
+    return response

@@ -1,0 +1,56 @@
+"""`manage.py who` and `explain --at`: the auditor's questions from a terminal."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError
+from django.utils import timezone
+
+from tests import cast
+
+READ = cast.role(cast.PROD, "ReadOnly")
+
+
+@pytest.fixture
+def people(publish, sign_in_as):
+    at = timezone.now()
+    publish(at=at - timedelta(days=9))
+    earlier = at - timedelta(days=5)
+    sign_in_as(cast.alice(now=earlier), at=earlier)
+    sign_in_as(cast.alice(now=at), at=at)
+    sign_in_as(cast.bob(now=at), at=at)
+
+
+def test_everybody_who_can_use_a_role_is_listed_with_the_rule(run, people):
+    said = run("who", READ)
+    assert "alice@example.com  corp:alice  engineers-read-production" in said
+    assert "bob" not in said
+    assert said.endswith("1 person(s).\n")
+
+
+def test_as_json_it_is_one_object_a_line(run, people):
+    lines = [json.loads(line) for line in run("who", READ, "--json").splitlines()]
+    assert [(line["subject"], line["rule"]) for line in lines] == [("alice", "engineers-read-production")]
+
+
+def test_at_a_past_moment(run, people):
+    day = (timezone.now() - timedelta(days=7)).date().isoformat()
+    assert run("who", READ, "--at", day) == "0 person(s).\n"
+    assert "No sign-in of this person is known" in run("explain", "alice", READ, "--at", day)
+    later = (timezone.now() - timedelta(days=4)).isoformat()
+    assert "1 person(s)." in run("who", READ, "--at", later)
+    assert "Yes." in run("explain", "alice", READ, "--at", later)
+
+
+def test_the_story_says_revision_and_claims(run, people):
+    assert "By revision 1 at " in run("explain", "alice", READ)
+    document = json.loads(run("explain", "alice", READ, "--json"))
+    assert (document["revision"], document["stopped_by"], document["last_use"]) == (1, None, None)
+
+
+def test_what_is_no_moment_is_said(run, people):
+    with pytest.raises(CommandError, match=r"is no moment: write 2026-05-03"):
+        run("who", READ, "--at", "yesterday")
+    with pytest.raises(CommandError, match=r"no_revision_then"):
+        run("who", READ, "--at", "2001-01-01")

@@ -1,0 +1,106 @@
+"""Fixtures that every part of the suite shares."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+import pytest
+
+from tests import cast
+
+pytest_plugins = ["tests.no_skips"]
+
+os.environ.setdefault("TEST_OIDC_SECRET", "test-oidc-client-secret-that-is-public")
+
+
+@functools.cache
+def _key_material():
+    from datetime import UTC, datetime
+
+    from federation.flows.rotate_keys import KINDS
+    from federation.issuer.signing import generate
+
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    return {
+        (purpose, algorithm): generate(algorithm, common_name=f"TEST KEY {purpose}", now=now)
+        for purpose, algorithm in KINDS
+    }
+
+
+@pytest.fixture(autouse=True)
+def _forget_what_is_in_force():
+    """The parsed mapping and the signers are kept a process; each test starts without them.
+
+    And with a clock that AWS has just agreed with: else each test's first mint would ask STS for the time.
+    """
+    from federation.aws import clock
+    from federation.flows import provider_documents
+    from federation.models import current
+
+    current.forget()
+    provider_documents._parsed.clear()
+    clock.watch.forget()
+    clock.watch.pin("a test", time.time(), resolution=1.0, sent=time.monotonic())
+
+
+@pytest.fixture
+def now():
+    return cast.NOW
+
+
+@pytest.fixture
+def origin():
+    from federation.audit.events import Origin
+
+    return Origin(request_id="test-request", address="192.0.2.7", user_agent="pytest")
+
+
+@pytest.fixture
+def gateway_keys(db, settings, now):
+    """The gateway's keys, generated once a run."""
+    from federation.issuer.signing import seal
+    from federation.models import SigningKey
+
+    for (purpose, algorithm), material in _key_material().items():
+        SigningKey.objects.create(
+            kid=material.kid,
+            purpose=purpose,
+            algorithm=algorithm,
+            state="active",
+            certificate=material.certificate_pem,
+            sealed_private_key=seal(material.private_pem, master_key=settings.SECRET_KEY.encode(), kid=material.kid),
+            created_at=now,
+            activated_at=now,
+        )
+
+
+@pytest.fixture
+def publish(db, origin, now):
+    """Publish a mapping document; the cast's unless another is given."""
+    from federation.flows import publish_mapping
+
+    def do(text: str = cast.DOCUMENT, *, at=None):
+        return publish_mapping.publish(text, author="test", comment="", origin=origin, now=at or now)
+
+    return do
+
+
+@pytest.fixture
+def sign_in_as(db, now):
+    """The row of a person who has just signed in with this identity."""
+    from federation.flows.sign_in import _person
+
+    def do(identity=None, *, at=None):
+        return _person(identity or cast.alice(), at or now)
+
+    return do
+
+
+@pytest.fixture
+def events(db):
+    """The audit events so far, as (kind, outcome, reason)."""
+    from federation.models import AuditEvent
+
+    return lambda: list(AuditEvent.objects.order_by("seq").values_list("kind", "outcome", "reason"))

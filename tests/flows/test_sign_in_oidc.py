@@ -1,0 +1,163 @@
+"""Signing in by OpenID Connect through the flows, against a provider that speaks real HTTP."""
+
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+import requests
+import yaml
+
+from federation.errors import ConfigurationError, OidcRefused, SignInExpired
+from federation.flows import provider_documents, sign_in, sign_out
+from federation.models import Person, PortalSession
+from federation.signin.oidc import ProviderDocuments
+from tests import oidc_kit as kit
+
+BINDING = "binding-of-alices-browser"
+
+
+@pytest.fixture
+def op(gateway_keys, publish, monkeypatch, settings):
+    settings.ROLEGATE_URL = "https://rolegate.example.com"
+    monkeypatch.setenv("TEST_OIDC_SECRET", kit.CLIENT_SECRET)
+    monkeypatch.setattr(provider_documents, "oidc_documents", ProviderDocuments())
+    with kit.running() as provider:
+        publish(
+            yaml.safe_dump(
+                {
+                    "version": 1,
+                    "identity_providers": [
+                        {
+                            "slug": "corp",
+                            "name": "Example Corp",
+                            "oidc": {
+                                "issuer": provider.issuer,
+                                "client_id": kit.CLIENT_ID,
+                                "client_secret": "${TEST_OIDC_SECRET}",
+                                "scopes": ["openid", "groups"],
+                            },
+                            "claims": {"subject": "sub", "email": "email", "name": "name", "groups": "groups"},
+                        }
+                    ],
+                }
+            )
+        )
+        yield provider
+
+
+def begin(op, origin, binding=BINDING):
+    url = sign_in.begin("corp", next_path="/next", binding=binding, origin=origin, now=op.now).url
+    answer = requests.get(url, allow_redirects=False, timeout=5)
+    return url, dict(parse_qsl(urlsplit(answer.headers["Location"]).query))
+
+
+def complete(op, origin, params, binding=BINDING):
+    return sign_in.complete_oidc("corp", params=params, binding=binding, origin=origin, now=op.now)
+
+
+def test_a_sign_in_ends_in_its_person(op, origin, events):
+    url, params = begin(op, origin)
+    query = parse_qs(urlsplit(url).query)
+    assert query["code_challenge_method"] == ["S256"]
+    assert query["redirect_uri"] == [kit.REDIRECT_URI]
+    signed_in = complete(op, origin, params)
+    assert signed_in.next_path == "/next"
+    person = Person.objects.get()
+    assert (person.provider, person.subject_format) == ("corp", "")
+    assert events()[-1] == ("sign_in", "ok", "")
+
+
+def test_a_state_works_once(op, origin, events):
+    _, params = begin(op, origin)
+    complete(op, origin, params)
+    with pytest.raises(OidcRefused) as caught:
+        complete(op, origin, params)
+    assert caught.value.reason == "state_used"
+    assert events()[-1] == ("sign_in", "refused", "state_used")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"state": ""}, "state_missing"), ({"state": "foreign"}, "state_unknown")]
+)
+def test_a_missing_or_foreign_state_is_refused(op, origin, events, change, reason):
+    _, params = begin(op, origin)
+    with pytest.raises(OidcRefused) as caught:
+        complete(op, origin, {**params, **change})
+    assert caught.value.reason == reason
+    assert events()[-1] == ("sign_in", "refused", reason)
+
+
+def test_login_csrf_a_callback_in_another_browser_is_refused(op, origin, events):
+    _, params = begin(op, origin, binding="the attacker's")
+    with pytest.raises(SignInExpired) as caught:
+        complete(op, origin, params, binding="the victim's")
+    assert caught.value.reason == "binding_mismatch"
+    assert events()[-1] == ("sign_in", "refused", "binding_mismatch")
+    assert not Person.objects.exists()
+
+
+def test_a_state_expires(op, origin):
+    from datetime import timedelta
+
+    _, params = begin(op, origin)
+    op_now = op.now + timedelta(minutes=11)
+    with pytest.raises(SignInExpired) as caught:
+        sign_in.complete_oidc("corp", params=params, binding=BINDING, origin=origin, now=op_now)
+    assert caught.value.reason == "state_expired"
+
+
+def test_the_client_secret_must_be_in_the_environment(op, origin, monkeypatch):
+    _, params = begin(op, origin)
+    monkeypatch.delenv("TEST_OIDC_SECRET")
+    with pytest.raises(ConfigurationError) as caught:
+        complete(op, origin, params)
+    assert caught.value.reason == "secret_not_set"
+
+
+def test_a_saml_provider_has_no_callback(gateway_keys, publish, origin, now):
+    publish()
+    with pytest.raises(OidcRefused) as caught:
+        sign_in.complete_oidc("corp", params={"state": "x"}, binding="", origin=origin, now=now)
+    assert caught.value.reason == "not_an_oidc_provider"
+
+
+def session(person, **more):
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    return PortalSession.objects.create(
+        session_key=more.pop("key"),
+        session_data="",
+        expire_date=timezone.now() + timedelta(hours=1),
+        person=person,
+        provider="corp",
+        **more,
+    )
+
+
+def test_a_back_channel_logout_ends_the_named_session_only(op, origin, events):
+    _, params = begin(op, origin)
+    person = complete(op, origin, params).person
+    session(person, key="a" * 64, session_index="sid-1")
+    session(person, key="b" * 64, session_index="sid-2")
+    token = op.logout_token(sid="sid-1", sub=person.subject)
+    sign_out.oidc_backchannel_logout("corp", logout_token=token, origin=origin, now=op.now)
+    assert list(PortalSession.objects.values_list("session_index", flat=True)) == ["sid-2"]
+    assert events()[-1] == ("sign_out.by_provider", "ok", "")
+    with pytest.raises(OidcRefused) as caught:
+        sign_out.oidc_backchannel_logout("corp", logout_token=token, origin=origin, now=op.now)
+    assert caught.value.reason == "replayed"
+    assert events()[-1] == ("sign_out.by_provider", "refused", "replayed")
+
+
+def test_signing_out_goes_on_at_the_provider(op, origin):
+    from federation.models.sessions import session_row_key
+
+    _, params = begin(op, origin)
+    person = complete(op, origin, params).person
+    session(person, key=session_row_key("cookie"))
+    url = sign_out.sign_out(person, "cookie", origin=origin, now=op.now)
+    assert PortalSession.objects.count() == 0
+    if url is not None:
+        assert url.startswith(op.issuer)
+    assert sign_out.sign_out(person, "cookie", origin=origin, now=op.now) is None

@@ -1,0 +1,235 @@
+"""The state of each outside source, and the brake: what it holds, what a person's word lets through, and that it counts once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from federation.directory.snapshot import difference
+from federation.errors import AwsError, BadRequest, NotFound
+from federation.flows import sources
+from federation.models import AuditEvent, HeldAnswer, Source
+from tests.flows.test_leases import in_threads
+
+KEY = "directory:corp"
+BEFORE = {f"p{n:02}": "" for n in range(20)}
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def source(db, now):
+    sources.attempted(KEY, now=now)
+    sources.taken_over(KEY, changed=True, counts={"people": 20}, now=now)
+    return lambda: Source.objects.get(pk=KEY)
+
+
+def answer(left):
+    """An answer that has only so many of the twenty."""
+    return difference(BEFORE, dict(list(BEFORE.items())[:left]))
+
+
+def braked(found, now):
+    """The reason that the answer is held for, or "" if it passes; noted as a flow notes it."""
+    try:
+        sources.brake(KEY, found, now=now)
+    except sources.AnswerHeld as error:
+        sources.failed(KEY, error, now=now)
+        return error.reason
+    sources.taken_over(KEY, changed=True, counts={}, now=now)
+    return ""
+
+
+def decide(accept, origin, now):
+    return sources.decide(KEY, accept=accept, actor="corp:carol", origin=origin, now=now)
+
+
+def decisions():
+    return list(HeldAnswer.objects.order_by("held_at").values_list("decision", flat=True))
+
+
+# --- State ----------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_a_success_and_a_failure_are_noted(source, now):
+    row = source()
+    assert (row.state, row.version, row.succeeded_at, row.counts) == ("ok", 1, now, {"people": 20})
+    sources.attempted(KEY, now=now + HOUR)
+    sources.failed(KEY, AwsError("list_roles_refused", aws_code="AccessDenied", detail="not yours"), now=now + HOUR)
+    row = source()
+    assert (row.state, row.error_code, row.error_detail) == ("failed", "list_roles_refused", "AccessDenied not yours")
+    assert (row.succeeded_at, row.attempted_at, row.version) == (now, now + HOUR, 1)
+    sources.taken_over(KEY, changed=False, counts={"people": 20}, now=now + 2 * HOUR)
+    row = source()
+    assert (row.state, row.error_code, row.error_detail, row.version) == ("ok", "", "", 1)
+
+
+def test_a_source_that_never_answered_has_no_success(db, now):
+    sources.failed(KEY, AwsError("x", detail="d" * 2000), now=now)
+    row = Source.objects.get(pk=KEY)
+    assert (row.state, row.succeeded_at, len(row.error_detail)) == ("failed", None, 500)
+
+
+# --- The brake ------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_says_what_it_would_do(source, now):
+    assert braked(difference(BEFORE, {"p00": "changed", "new": ""}), now + HOUR) == "too_many_removed"
+    (row,) = sources.waiting()
+    assert row.summary == {
+        "why": "too_many_removed", "before": 20, "after": 2, "added": 1, "changed": 1, "removed": 19, "examples": [f"p{n:02}" for n in range(1, 20)],
+    }  # fmt: skip
+    assert (source().state, source().error_code, source().succeeded_at, source().version) == (
+        "held",
+        "too_many_removed",
+        now,
+        1,
+    )
+
+
+def test_the_examples_are_bounded(source, now):
+    large = {f"k{n:05}": "" for n in range(5000)}
+    assert braked(difference(large, {}), now + HOUR) == "empty_answer"
+    assert len(sources.waiting()[0].summary["examples"]) == 200
+    assert sources.waiting()[0].summary["removed"] == 5000
+
+
+def test_what_is_small_passes_and_asks_nobody(source, now):
+    assert braked(answer(17), now + HOUR) == ""
+    assert not HeldAnswer.objects.exists()
+
+
+def test_the_same_answer_waits_once_however_often_it_comes(source, now):
+    for hour in range(1, 5):
+        assert braked(answer(3), now + hour * HOUR) == "too_many_removed"
+    assert decisions() == ["waiting"]
+    assert sources.waiting()[0].held_at == now + HOUR
+
+
+def test_another_answer_overtakes_the_one_that_waits(source, now):
+    braked(answer(3), now + HOUR)
+    braked(answer(2), now + 2 * HOUR)
+    assert decisions() == ["overtaken", "waiting"]
+    assert sources.waiting()[0].summary["removed"] == 18
+
+
+def test_a_good_answer_ends_the_waiting(source, now, origin):
+    braked(answer(3), now + HOUR)
+    assert braked(answer(20), now + 2 * HOUR) == ""
+    assert decisions() == ["overtaken"]
+    with pytest.raises(NotFound) as caught:
+        decide(True, origin, now + 3 * HOUR)
+    assert caught.value.reason == "no_answer_waits"
+
+
+def test_the_database_itself_lets_one_answer_wait_for_a_source(source, now):
+    braked(answer(3), now + HOUR)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        HeldAnswer.objects.create(source_id=KEY, digest="x", held_at=now)
+
+
+# --- A person's word ------------------------------------------------------------------------------------
+
+
+def test_accepted_exactly_these_removals_pass(source, now, origin, events):
+    braked(answer(3), now + HOUR)
+    row = decide(True, origin, now + HOUR)
+    assert (row.decision, row.source_id) == ("accepted", KEY)
+    assert braked(answer(2), now + 2 * HOUR) == "too_many_removed"  # one more is another answer
+    assert braked(answer(3), now + 3 * HOUR) == ""
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.outcome, event.actor) == ("answer.decided", "ok", "corp:carol")
+    assert event.data == {"source": KEY, "decision": "accepted", "removed": 17, "digest": row.digest}
+
+
+def test_what_comes_besides_may_differ(source, now, origin):
+    """Accepted are removals: somebody who joins meanwhile does not undo it."""
+    braked(answer(3), now + HOUR)
+    decide(True, origin, now + HOUR)
+    assert braked(difference(BEFORE, {"p00": "changed", "p01": "", "p02": "", "new": ""}), now + 2 * HOUR) == ""
+
+
+def test_an_acceptance_counts_once(source, now, origin):
+    """Half a year later the same people vanish again: this is a new question, whatever was once said."""
+    braked(answer(3), now + HOUR)
+    decide(True, origin, now + HOUR)
+    assert braked(answer(3), now + 2 * HOUR) == ""
+    assert braked(answer(20), now + 3 * HOUR) == ""
+    assert braked(answer(3), now + 4 * HOUR) == "too_many_removed"
+    assert decisions() == ["accepted", "waiting"]
+
+
+def test_an_acceptance_that_a_good_answer_overtook_is_void(source, now, origin):
+    braked(answer(3), now + HOUR)
+    decide(True, origin, now + HOUR)
+    assert braked(answer(20), now + 2 * HOUR) == ""
+    assert braked(answer(3), now + 3 * HOUR) == "too_many_removed"
+
+
+def test_an_acceptance_is_for_its_own_source(source, now, origin):
+    braked(answer(3), now + HOUR)
+    decide(True, origin, now + HOUR)
+    sources.attempted("directory:other", now=now)
+    with pytest.raises(sources.AnswerHeld):
+        sources.brake("directory:other", answer(3), now=now + 2 * HOUR)
+
+
+def test_refused_it_stays_held_and_nobody_is_asked_again(source, now, origin):
+    braked(answer(3), now + HOUR)
+    assert decide(False, origin, now + HOUR).decision == "refused"
+    assert braked(answer(3), now + 2 * HOUR) == "too_many_removed"
+    assert decisions() == ["refused"]
+    assert source().state == "held"
+    braked(answer(2), now + 3 * HOUR)
+    assert decisions() == ["refused", "waiting"]
+    braked(answer(3), now + 4 * HOUR)
+    assert decisions() == ["refused", "overtaken"]
+
+
+def test_a_refusal_can_be_taken_back(source, now, origin):
+    braked(answer(3), now + HOUR)
+    decide(False, origin, now + HOUR)
+    with pytest.raises(NotFound):
+        decide(False, origin, now + HOUR)
+    decide(True, origin, now + 2 * HOUR)
+    assert braked(answer(3), now + 3 * HOUR) == ""
+    assert AuditEvent.objects.filter(kind="answer.decided").count() == 2
+
+
+def test_a_refusal_of_long_ago_cannot(source, now, origin):
+    braked(answer(3), now + HOUR)
+    decide(False, origin, now + HOUR)
+    braked(answer(20), now + 2 * HOUR)
+    with pytest.raises(NotFound):
+        decide(True, origin, now + 3 * HOUR)
+
+
+def test_of_many_who_accept_at_once_one_does(transactional_db, now, origin):
+    sources.attempted(KEY, now=now)
+    braked(answer(3), now + HOUR)
+    first, *others = sorted(in_threads(6, lambda: _reason(origin, now + HOUR)))
+    assert first == ""
+    assert set(others) <= {"no_answer_waits", "decided_already"}
+    assert decisions() == ["accepted"]
+    assert AuditEvent.objects.count() == 1
+
+
+def _reason(origin, now):
+    try:
+        decide(True, origin, now)
+    except (NotFound, BadRequest) as error:
+        return error.reason
+    return ""
+
+
+def test_nothing_is_decided_that_the_log_does_not_have(source, now, origin, monkeypatch):
+    braked(answer(3), now + HOUR)
+
+    def full(*args, **kwargs):
+        raise OSError("no space")
+
+    monkeypatch.setattr(sources, "record", full)
+    with pytest.raises(OSError):
+        decide(True, origin, now + HOUR)
+    assert decisions() == ["waiting"]

@@ -1,0 +1,176 @@
+"""A real browser, the real gateway as a process, the demo's identity provider on another site (127.0.0.1), and its local AWS.
+
+Chromium is Debian's. The browser lives as long as one test file: Playwright's event loop must not be running when
+tests of other files use the database in the same process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from demo import estate
+from demo.aws.server import LocalAws
+from demo.cast import CAST
+from demo.idp.oidc_views import OidcClient
+from demo.idp.server import CorporateIdp
+from tests.live import CLIENT_SECRET, ROOT, Gateway
+
+PRODUCTION = "111122223333"
+STAGING = "222233334444"
+DEVELOPMENT = "333344445555"
+
+
+class Town:
+    """Gateway, corporate identity provider and local AWS, set up as `make demo` sets them up, on ports of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.aws = LocalAws()
+        self.gateway = Gateway(
+            folder,
+            {
+                "AWS_ENDPOINT_URL_STS": self.aws.url,
+                "ROLEGATE_SIGNIN_ENDPOINT_URL": self.aws.federation_url,
+                "ROLEGATE_SAML_ENDPOINT_URL": f"{self.aws.url}/saml",
+                "DEMO_OIDC_SECRET": CLIENT_SECRET,
+            },
+        )
+        url = self.gateway.url
+        client = OidcClient(
+            "rolegate",
+            CLIENT_SECRET,
+            (f"{url}/oidc/corp-oidc/callback",),
+            (f"{url}/signout/done",),
+            f"{url}/oidc/corp-oidc/backchannel-logout",
+        )
+        self.idp = CorporateIdp(0, [f"{url}/saml/corp/metadata"], [client])
+        self.url = url
+
+    def start(self) -> Town:
+        self.idp.start()
+        self.aws.start()
+        self.gateway.start()
+        document: dict[str, Any] = yaml.safe_load(estate.MAPPING.read_text())
+        for provider in document["identity_providers"]:
+            if "saml" in provider:
+                provider["saml"]["metadata_url"] = self.idp.metadata_url
+            else:
+                provider["oidc"] |= {"issuer": self.idp.issuer, "client_secret": "${DEMO_OIDC_SECRET}"}
+        self.gateway.apply(document)
+        estate.furnish(self.aws, self.gateway.issuer)
+        return self
+
+    def stop(self) -> None:
+        self.gateway.stop()
+        self.aws.stop()
+        self.idp.stop()
+
+    def refusal(self, request_id: str) -> tuple[str, str]:
+        """(kind, reason) of the one refused event of a request."""
+        found = [
+            event
+            for event in self.gateway.audit()
+            if event["request_id"] == request_id and event["outcome"] == "refused"
+        ]
+        assert len(found) == 1, found
+        return found[0]["kind"], found[0]["reason"]
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The town, for all journeys of this worker."""
+    town = Town(tmp_path_factory.mktemp("town"))
+    try:
+        yield town.start()
+    finally:
+        town.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium that calls nobody on its own."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                  "--disable-component-update", "--disable-sync", "--no-proxy-server"],
+        )  # fmt: skip
+        yield browser
+        browser.close()
+
+
+NewContext = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What pages did that they must not: break their own Content-Security-Policy, or throw. Empty at the end of each journey."""
+    return []
+
+
+@pytest.fixture
+def new_context(browser: Browser, faults: list[str]) -> Iterator[NewContext]:
+    """A browser profile of somebody's own."""
+    contexts: list[BrowserContext] = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                faults.append(f"{page.url}: {message.text}") if "Content Security Policy" in message.text else None
+            ),
+        )
+
+    def make(**options: Any) -> BrowserContext:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(10_000)
+        context.on("page", watch)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def sign_in(page: Page, town: Town, protocol: str, who: str = "alice") -> None:
+    """By clicking, as a person does: choose the provider, type name and password there, arrive at My roles."""
+    page.goto(f"{town.url}/signin/")
+    name = {"saml": "Example Corp (SAML)", "oidc": "Example Corp (OpenID Connect)"}[protocol]
+    page.get_by_role("link", name=f"Sign in with {name}").click()
+    page.wait_for_url(f"{town.idp.url}/signin**")
+    page.get_by_label("Name", exact=True).fill(who)
+    page.get_by_label("Password").fill(CAST[who].password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url(f"{town.url}/")
+
+
+def error_of(page: Page) -> tuple[str, str]:
+    """(error code, request id) on the gateway's error page."""
+    facts = page.locator("dl.facts")
+    return facts.locator("dt:has-text('Error code') + dd").inner_text(), page.locator("#request-id").inner_text()
+
+
+@pytest.fixture
+def picture() -> Callable[[Page, str], None]:
+    """Saves a screenshot into docs/images/ when ROLEGATE_TEST_SCREENSHOTS=1, so that other runs leave the checkout as it was."""
+
+    def take(page: Page, name: str) -> None:
+        if os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1":
+            folder = ROOT / "docs" / "images"
+            folder.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=folder / f"{name}.png")
+
+    return take

@@ -1,0 +1,66 @@
+"""Import bombs: refused in little time, nothing constructed, nothing half applied."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from tests.mapping.kit import faults
+
+LAUGHS = "a: &a [x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nversion: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "anchors"),
+        ("version: 1\nmapping: *x", "this is not valid|aliases"),
+        ("version: 1\nbase: &b {}\nmapping: {<<: {a: 1}}", "anchors"),
+        ("version: !!python/object/apply:os.system ['true']", "tags"),
+        ("version: !!int 1", "tags"),
+        ("version: 1\n---\nversion: 1", "a second document"),
+        ("", "the document is empty"),
+        ("# nothing\n", "the document is empty"),
+        ("version: [1", "not valid YAML or JSON"),
+        ("version: 1\n\tmapping: 2", "not valid YAML or JSON"),
+        ("? [a]\n: 1", "a key must be text"),
+        ("version: \x00", "YAML"),
+        ("version: \ud800", "YAML"),
+        ("[" * 100_000, "nested more than"),
+        ("{a: " * 50_000, "nested more than"),
+        ("x" * 2_000_001, "larger than 2,000,000 bytes"),
+        ("é" * 1_000_001, "larger than 2,000,000 bytes"),
+    ],
+    ids=range(17),
+)
+def test_a_bomb_is_one_fault_and_little_time(text, words):
+    started = time.process_time()
+    found = faults(text)
+    assert time.process_time() - started < 3
+    assert len(found) == 1
+    assert any(word in found[0].message for word in words.split("|")), found
+    assert found[0].line >= 1
+
+
+def test_a_document_of_too_many_values_is_refused():
+    assert "more than 400,000 values" in faults("[" + "1," * 410_000 + "]")[0].message
+
+
+def test_a_laughing_document_takes_little_memory():
+    text = LAUGHS + "".join(f"k{n}: &k{n} [{', '.join(['*c'] * 9)}]\n" for n in range(200))
+    tracemalloc.start()
+    try:
+        faults(text)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_line_of_a_syntax_error_is_told():
+    assert faults("version: 1\nmapping:\n  - name: [a\n  - b")[0].line >= 3
+
+
+def test_a_merge_key_is_just_an_unknown_key():
+    assert faults("version: 1\n<<: {mapping: []}")[0].message.startswith("unknown key")

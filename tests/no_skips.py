@@ -1,0 +1,57 @@
+"""With ROLEGATE_TEST_NO_SKIPS=1, a skipped test is a failure: CI installs everything, so nothing has a reason to be skipped.
+
+A pytest plugin, listed in tests/conftest.py. `--only-database` keeps the tests that touch a database or run the
+gateway as a process: the ones worth running a second time, on another database.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_serialized_rollback", "stage"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-database", action="store_true", help="keep only tests that touch a database or the running gateway"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--only-database"):
+        return
+    keep, drop = [], []
+    for item in items:
+        touches = item.get_closest_marker("django_db") or _DATABASE_FIXTURES.intersection(
+            getattr(item, "fixturenames", ())
+        )
+        (keep if touches else drop).append(item)
+    if drop:
+        config.hook.pytest_deselected(items=drop)
+        items[:] = keep
+
+
+def _skips(config: pytest.Config) -> list[pytest.TestReport]:
+    if os.environ.get("ROLEGATE_TEST_NO_SKIPS") != "1":
+        return []
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return list(reporter.stats.get("skipped", [])) if reporter else []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and _skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: object, exitstatus: int, config: pytest.Config) -> None:
+    skipped = _skips(config)
+    if not skipped:
+        return
+    write = terminalreporter.write_line  # type: ignore[attr-defined]
+    write(f"ROLEGATE_TEST_NO_SKIPS=1: {len(skipped)} skipped, each counts as a failure:", red=True)
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        write(f"  {report.nodeid}: {reason}", red=True)

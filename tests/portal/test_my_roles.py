@@ -1,0 +1,190 @@
+"""The list of roles: what it shows, how it is searched, and what it says when it is empty."""
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests import cast
+from tests.portal.conftest import soup, text_of
+
+
+def role_names(answer):
+    return [
+        (section.h2.get_text(), [n.get_text() for n in section.select(".name")])
+        for section in soup(answer).select("section.account")
+    ]
+
+
+def test_alice_sees_her_roles_by_account(publish, signed_in):
+    publish()
+    answer = signed_in(cast.alice(mfa=True)).get("/")
+    assert role_names(answer) == [
+        ("shop-dev", ["Developer"]),
+        ("shop-prod", ["Developer", "ReadOnly", "Administrator"]),
+        ("shop-staging", ["Developer"]),
+    ]
+    page = soup(answer)
+    assert [b.get_text(strip=True) for b in page.select(".badge")] == [
+        "Environment:development",
+        "Environment:production",
+        "Environment:staging",
+    ]
+    assert all(b.find("svg") for b in page.select(".badge"))
+    assert "5 roles" in text_of(answer)
+
+
+def test_each_role_leads_to_its_console_and_its_credentials(publish, signed_in):
+    publish()
+    page = soup(signed_in().get("/"))
+    row = next(r for r in page.select("li.role") if "ReadOnly" in r.get_text())
+    form = row.form
+    assert (form["method"], form["action"]) == ("post", f"/roles/{cast.PROD}/ReadOnly/console")
+    assert form.find("input", attrs={"name": "csrfmiddlewaretoken"})
+    assert row.a["href"] == f"/roles/{cast.PROD}/ReadOnly/credentials"
+    assert form.button.get_text(" ", strip=True) == "Console for ReadOnly in shop-prod"
+
+
+def test_a_role_by_approval_stands_apart_and_names_the_approvers(publish, signed_in):
+    publish()
+    page = soup(signed_in(cast.alice(mfa=True)).get("/"))
+    pending = page.select_one(".pending")
+    assert [n.get_text() for n in pending.select(".name")] == ["Administrator"]
+    assert "Needs an approval by sre-leads" in pending.get_text()
+    assert not pending.find("form")
+
+
+def test_bob_the_contractor_sees_nothing_of_production(publish, signed_in):
+    publish()
+    assert [name for name, _ in role_names(signed_in(cast.bob()).get("/"))] == ["shop-dev", "shop-staging"]
+
+
+@pytest.mark.parametrize(
+    ("query", "accounts"),
+    [
+        ("PROD", ["shop-prod"]),
+        ("2222 staging", ["shop-staging"]),
+        ("developer", ["shop-dev", "shop-prod", "shop-staging"]),
+        ("production readonly", ["shop-prod"]),
+    ],
+)
+def test_the_search_looks_at_account_id_role_and_environment(publish, signed_in, query, accounts):
+    publish()
+    answer = signed_in().get("/", {"q": query})
+    assert [name for name, _ in role_names(answer)] == accounts
+    assert soup(answer).find(id="q")["value"] == query
+
+
+def test_no_match_offers_to_clear_and_repeats_the_query_as_text(publish, signed_in):
+    publish()
+    answer = signed_in().get("/", {"q": '"><script>alert(1)</script>\u202e'})
+    empty = soup(answer).find(id="no-match")
+    assert not empty.has_attr("hidden")
+    assert '“"><script>alert(1)</script>U+202E”' in empty.get_text()
+    assert empty.find("a", string="Clear the search")["href"] == "/"
+    assert b"<script>alert" not in answer.content
+
+
+def test_with_a_match_the_empty_state_is_hidden(publish, signed_in):
+    publish()
+    assert soup(signed_in().get("/")).find(id="no-match").has_attr("hidden")
+
+
+def test_no_role_at_all_says_whom_to_ask_and_what_arrived(publish, signed_in):
+    publish()
+    browser = signed_in(cast.identity("dave", groups=("marketing", "<b>bold</b>", "\u202enimda")))
+    answer = browser.get("/")
+    assert "No role is mapped to you yet" in text_of(answer)
+    chips = soup(answer).select(".chips bdi")
+    assert {chip.get_text() for chip in chips} == {"marketing", "<b>bold</b>", "U+202Enimda"}
+    assert not any(chip.find("b") for chip in chips)
+    assert "\u202e" not in answer.content.decode()
+
+
+def test_no_groups_at_all_is_said(publish, signed_in):
+    publish()
+    assert "sent no groups at all" in text_of(signed_in(cast.identity("dave", groups=())).get("/"))
+
+
+def test_incomplete_groups_are_not_no_roles(publish, signed_in):
+    publish()
+    shown = text_of(signed_in(cast.alice(groups_complete=False)).get("/"))
+    assert "Your roles cannot be decided" in shown
+    assert "sent only a part of your groups" in shown
+    assert "No role is mapped" not in shown
+
+
+def test_claims_that_are_too_old_lead_to_a_new_sign_in_and_back(publish, signed_in, clock, settings):
+    settings.SESSION_COOKIE_AGE = 10**6
+    publish()
+    browser = signed_in()
+    clock.forward(hours=13)
+    assert browser.get("/?q=prod")["Location"] == "/signin/corp/?next=%2F%3Fq%3Dprod"
+
+
+def test_after_a_form_the_way_stops_at_our_own_sign_in_page(publish, signed_in, clock, settings):
+    """A redirect from a form to the provider would be held to form-action."""
+    settings.SESSION_COOKIE_AGE = 10**6
+    publish()
+    browser = signed_in()
+    form = browser.get("/")
+    clock.forward(hours=13)
+    answer = browser.submit(form, f"/roles/{cast.PROD}/ReadOnly/console")
+    assert answer["Location"] == f"/signin/?next=%2Froles%2F{cast.PROD}%2FReadOnly%2Fconsole"
+
+
+def test_a_disabled_persons_session_is_dead(publish, signed_in):
+    publish()
+    browser = signed_in()
+    browser.person.active = False
+    browser.person.save()
+    assert browser.get("/")["Location"] == "/signin/"
+
+
+def many(count: int) -> str:
+    accounts = "".join(
+        f'\n  - {{id: "{900000000000 + i}", name: many-{i:04}, tags: {{team: many}}}}' for i in range(count)
+    )
+    return cast.DOCUMENT.replace("accounts:", "accounts:" + accounts, 1).replace(
+        "{team: shop}}}", "{team: [shop, many]}}}"
+    )
+
+
+def test_a_long_list_comes_in_pages_and_the_search_looks_at_all_of_it(publish, signed_in):
+    publish(many(250))
+    browser = signed_in()
+    first = browser.get("/")
+    assert "1 to 100 of 254 roles" in text_of(first)
+    assert len(soup(first).select("li.role")) == 100
+    assert not soup(first).find(id="q").has_attr("data-filter")
+    following = browser.get(soup(first).find("a", rel="next")["href"])
+    assert "101 to 200 of 254 roles" in text_of(following)
+    assert [name for name, _ in role_names(browser.get("/", {"q": "many-0249"}))] == ["many-0249"]
+    assert "201 to 254" in text_of(browser.get("/", {"page": "9999"}))
+    assert "1 to 100" in text_of(browser.get("/", {"page": "-1"}))
+
+
+@pytest.mark.parametrize("count", [0, 250])
+def test_the_page_costs_the_same_queries_whatever_its_length(publish, signed_in, django_assert_num_queries, count):
+    publish(many(count))
+    browser = signed_in()
+    browser.get("/")  # the mapping is parsed once a process
+    with django_assert_num_queries(4):  # session, person, revision in force, catalogue
+        browser.get("/")
+
+
+def test_role_and_account_names_cannot_become_markup(publish, signed_in, clock):
+    from federation.models import Role
+
+    arn = f"arn:aws:iam::{cast.DEV}:role/team/Developer"
+    Role.objects.create(arn=arn, account_id=cast.DEV, name="Developer", path="/team/", seen_at=clock.now)
+    publish(
+        cast.DOCUMENT.replace("name: shop-dev", 'name: "<img src=x>shop"').replace(
+            "roles: [Developer]", "roles: [Developer, team/Developer]"
+        )
+    )
+    answer = signed_in().get("/")
+    assert b"<img" not in answer.content
+    page = BeautifulSoup(answer.content, "html.parser")
+    card = next(s for s in page.select("section.account") if "shop" in s.h2.get_text() and "<img" in s.h2.get_text())
+    # Two roles of one name under two paths have two addresses.
+    actions = {f["action"] for f in card.find_all("form")}
+    assert f"/roles/{cast.DEV}/team/Developer/console" in actions

@@ -1,0 +1,101 @@
+"""Programs that the tests run beside themselves, each on a loopback port of its own, and how a missing one is skipped aloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import requests
+
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def need_program(name: str, package: str) -> str:
+    """Its path, or skip saying which Debian package has it."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {package}")
+    return path
+
+
+def need_file(path: Path, package: str) -> Path:
+    """The path, or skip saying which package brings that file."""
+    if not path.exists():
+        pytest.skip(f"{path} is missing: install {package}")
+    return path
+
+
+class Process:
+    """A program in a process group of its own, ended as a whole; what it prints goes to `log`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._command = command
+        self._environment = dict(environment) if environment is not None else None
+        self._folder = folder
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, ready: str) -> Process:
+        """Start, and return once the URL `ready` answers with a status below 500. Raises RuntimeError with the log's end."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env=self._environment, cwd=self._folder, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if requests.get(ready, timeout=5, allow_redirects=False).status_code < 500:
+                    return self
+            except requests.RequestException:
+                pass
+            time.sleep(0.1)
+        self.stop()
+        raise RuntimeError(f"{self._command[0]} did not answer at {ready}:\n{self.tail()}")
+
+    @property
+    def pid(self) -> int:
+        """The process's id. Raises AssertionError when it does not run."""
+        assert self._process is not None
+        return self._process.pid
+
+    def tail(self, lines: int = 40) -> str:
+        """The last lines that it printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> None:
+        """End the whole group: first asked, then made to."""
+        if self._process is None:
+            return
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._process.pid, sign)
+            except ProcessLookupError:
+                break
+            try:
+                self._process.wait(timeout=10)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self._process = None
