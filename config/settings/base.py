@@ -134,6 +134,7 @@ CELERY_TIMEZONE = "UTC"
 # A worker and beat wait for Redis as long as it takes: Celery's own limit of 100 tries would end them in a long outage.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BEAT_SCHEDULER = "config.beat:JitteredScheduler"
 # Plain intervals: celery.schedules would load Celery into every web worker (10 MB, 130 ms).
 CELERY_BEAT_SCHEDULE = {
     "refresh-provider-documents": {
