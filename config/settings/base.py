@@ -117,8 +117,6 @@ ROLEGATE_ORGANIZATION_ROLE: str
 REDIS_URL: str
 
 ROLEGATE_DEMO = False
-# Whether a mapping may name directories: not before something fills them, for an empty one closes its provider.
-ROLEGATE_DIRECTORIES = False
 ROLEGATE_VERSION = "0.1.0"
 
 CELERY_TASK_SERIALIZER = "json"

@@ -32,5 +32,4 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     }  # a file, so that threads share it; a name of its own for each run
 else:
     DATABASES["default"]["TEST"] = {"NAME": f"rolegate_test_{os.getpid()}"}
-ROLEGATE_DIRECTORIES = True  # what decides on a directory is tested, though nothing fills one yet
 WHITENOISE_AUTOREFRESH = True

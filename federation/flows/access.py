@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -25,6 +26,9 @@ from federation.mapping.engine import Grant
 from federation.models import compiled, current
 from federation.models.catalogue import reachable
 from federation.models.people import Person
+
+# A decision stands for so long on the way to credentials; where AWS takes longer to answer, it is taken again.
+STANDS_SECONDS = 1.0
 
 _person_by_id = compiled.ByKey(Person, "id")
 
@@ -104,3 +108,14 @@ def decide(person_id: UUID | str, role_arn: str, *, now: datetime) -> Access:
             raise ApprovalRequired("approval_required", role_arn=role_arn)
         raise AccessDenied(verdict.code, role_arn=role_arn)
     return Access(person, identity, verdict.grant, mapping.number, verdict.grant.role_maximum)
+
+
+def decide_again(access: Access, *, since: float, now: datetime) -> None:
+    """Call it before credentials leave: decides anew where AWS has taken longer than STANDS_SECONDS. Raises as `decide`.
+
+    STS may answer after twelve seconds, in another region; whoever was disabled meanwhile gets nothing. `since`: time.monotonic()
+    of the decision.
+    """
+    waited = time.monotonic() - since
+    if waited > STANDS_SECONDS:
+        decide(access.person.pk, access.grant.role_arn, now=now + timedelta(seconds=waited))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +15,7 @@ from federation.aws import sts
 from federation.aws.policy import READ_ONLY, session_policy
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
-from federation.flows.access import Access, decide
+from federation.flows.access import Access, decide, decide_again
 from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn
 from federation.mapping.session import clamp_duration
 
@@ -55,8 +56,9 @@ def issue_credentials(
     """
     try:
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+        since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
-        return _issue(access, duration=duration, policy=policy, channel=channel, origin=origin, now=now)
+        return _issue(access, duration=duration, policy=policy, channel=channel, origin=origin, now=now, since=since)
     except RolegateError as error:
         record_refusal(Kind.CREDENTIALS, person_id, role_arn, error, channel=channel, origin=origin, now=now)
         raise
@@ -156,7 +158,14 @@ def assume_within_maximum(
 
 
 def _issue(
-    access: Access, *, duration: int | None, policy: str | None, channel: str, origin: Origin, now: datetime
+    access: Access,
+    *,
+    duration: int | None,
+    policy: str | None,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+    since: float,
 ) -> Issued:
     if duration is not None and not 900 <= duration <= 43_200:
         raise BadRequest("duration_out_of_range", sentence="The duration must be between 900 and 43200 seconds.")
@@ -164,6 +173,7 @@ def _issue(
     credentials, seconds, notices = assume_within_maximum(
         access, session, duration, channel=channel, origin=origin, now=now
     )
+    decide_again(access, since=since, now=now)
     with transaction.atomic():
         record(
             Kind.CREDENTIALS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +15,7 @@ from federation.audit.record import record
 from federation.aws import console
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
-from federation.flows.access import decide
+from federation.flows.access import decide, decide_again
 from federation.flows.issue_credentials import assume_within_maximum, record_refusal
 from federation.flows.minting import mint_saml, plan_session
 
@@ -47,6 +48,7 @@ def open_console(
     """A console URL for this person and role. Raises as issue_credentials does, and DestinationNotAllowed."""
     try:
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
+        since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
         session = plan_session(access, asked_policy=None)
         region = access.grant.account.region
@@ -68,6 +70,7 @@ def open_console(
             region=region,
             endpoint_url=settings.ROLEGATE_SIGNIN_ENDPOINT_URL,
         )
+        decide_again(access, since=since, now=now)
         with transaction.atomic():
             record(
                 Kind.CONSOLE,

@@ -7,26 +7,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import lock_head, record
-from federation.errors import BadRequest
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
 from federation.models.mapping import MappingRevision
 from federation.models.secrets import in_clear, sealed_text
-
-
-class DirectoryUnavailable(BadRequest):
-    """The document names a directory, and this version has nothing yet that fills one: everybody of its provider would be refused."""
-
-    code = "directory_unavailable"
-    sentence = (
-        "This version of Rolegate cannot be pushed to by SCIM or read LDAP yet, and everybody of that provider would be refused. "
-        "Leave `directories` out of the document; nothing was changed."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +27,11 @@ class Published:
 
 
 def publish(text: str, *, author: str, comment: str, origin: Origin, now: datetime, dry_run: bool = False) -> Published:
-    """Make `text` the mapping in force. All-or-nothing and idempotent. Raises DocumentError with every fault, SecretNotSealable,
-    DirectoryUnavailable.
+    """Make `text` the mapping in force. All-or-nothing and idempotent. Raises DocumentError with every fault, SecretNotSealable.
 
     A client secret in clear is sealed before anything is stored or shown.
     """
     document = parse(text)
-    if document.directories and not settings.ROLEGATE_DIRECTORIES:
-        raise DirectoryUnavailable("directory_unavailable", detail=document.directories[0].slug)
     compile_mapping(document)
     stored = sealed_text(text, document)
     with transaction.atomic():

@@ -257,3 +257,24 @@ def test_two_people_whose_names_clean_to_the_same_have_different_session_names(a
     people.append(sign_in_as(cast.identity("ann", provider="entra", email="ann.lee@example.com")))
     arns = {caller(aws, issue(person, DEVELOP_SAML, origin, now).credentials)["Arn"] for person in people}
     assert len(arns) == 3
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_disabled_while_a_slow_sts_was_answering_nothing_is_handed_out(aws, alice, origin, now, monkeypatch, slow):
+    """Twelve seconds of fail-over between regions are longer than a disable may take to count."""
+    monkeypatch.setattr("federation.flows.access.STANDS_SECONDS", 0.0 if slow else 60.0)
+    answer = sts.assume_role
+
+    def disabled_meanwhile(*args, **more):
+        credentials = answer(*args, **more)
+        Person.objects.update(active=False)
+        return credentials
+
+    monkeypatch.setattr(sts, "assume_role", disabled_meanwhile)
+    if not slow:
+        assert issue(alice, READ, origin, now).role_arn == READ
+        return
+    with pytest.raises(PersonDisabled):
+        issue(alice, READ, origin, now)
+    event = AuditEvent.objects.get(kind="credentials")
+    assert (event.outcome, event.reason) == ("refused", "person_disabled")

@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from federation.aws import console
 from federation.aws.console import DestinationNotAllowed, SigninRefused, SigninUnreachable
-from federation.errors import AccessDenied, BadRequest, RateLimited
+from federation.errors import AccessDenied, BadRequest, PersonDisabled, RateLimited
 from federation.flows import rate_limits
 from federation.flows.open_console import console_form, open_console
 from federation.models import AuditEvent
@@ -168,3 +169,19 @@ def test_console_and_credentials_share_one_limit(aws, alice, origin, now, monkey
     for way in (opened, form):
         with pytest.raises(RateLimited):
             way(alice, DEVELOP_SAML, origin, now)
+
+
+def test_disabled_while_a_slow_aws_was_answering_no_console_opens(aws, alice, origin, now, monkeypatch):
+    monkeypatch.setattr("federation.flows.access.STANDS_SECONDS", 0.0)
+    answer = console.signin_token
+
+    def disabled_meanwhile(*args, **more):
+        token = answer(*args, **more)
+        type(alice).objects.update(active=False)
+        return token
+
+    monkeypatch.setattr(console, "signin_token", disabled_meanwhile)
+    with pytest.raises(PersonDisabled):
+        opened(alice, READ, origin, now)
+    event = AuditEvent.objects.get(kind="console")
+    assert (event.outcome, event.reason) == ("refused", "person_disabled")

@@ -179,12 +179,14 @@ def test_publishers_at_once_take_turns(transactional_db, origin, now, same):
         assert f"-{before.text.splitlines()[-1]}" in row.diff or before.text == cast.DOCUMENT
 
 
-def test_a_directory_that_nothing_fills_is_refused_before_it_closes_its_provider(publish, settings):
-    from federation.flows.publish_mapping import DirectoryUnavailable
+def test_a_directory_is_published_and_in_force_at_the_next_decision(publish, sign_in_as, now):
+    from federation.errors import NotInDirectory
+    from federation.flows import access
 
-    settings.ROLEGATE_DIRECTORIES = False
     publish()
-    with pytest.raises(DirectoryUnavailable) as caught:
-        publish(cast.DOCUMENT + "directories:\n  - {slug: corp-people, provider: corp, scim: {}}\n")
-    assert caught.value.code == "directory_unavailable"
-    assert MappingRevision.objects.count() == 1
+    alice = sign_in_as(cast.alice())
+    arn = cast.role(cast.PROD, "ReadOnly")
+    assert access.decide(alice.pk, arn, now=now).revision == 1
+    publish(cast.DOCUMENT + "directories:\n  - {slug: corp-people, provider: corp, scim: {}}\n")
+    with pytest.raises(NotInDirectory):  # it has not pushed anybody yet
+        access.decide(alice.pk, arn, now=now)
