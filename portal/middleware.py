@@ -125,7 +125,12 @@ def error_response(request: HttpRequest, error: RolegateError) -> HttpResponse:
             "retry_url": "/signin/",
             "aws_code": getattr(error, "aws_code", ""),
         }
-        response = render(request, "portal/error.html", context, status=error.status)
+        if getattr(request, "htmx", None):
+            # A piece of a page was asked for: the error goes to the top of the page that is open, which stays as it is.
+            response = render(request, "portal/_error_note.html", context, status=error.status)
+            response["HX-Retarget"], response["HX-Reswap"] = "#problems", "innerHTML"
+        else:
+            response = render(request, "portal/error.html", context, status=error.status)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
     response["Cache-Control"] = "no-store"

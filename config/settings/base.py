@@ -21,6 +21,8 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_htmx",
+    "heroicons",
     "federation.apps.FederationConfig",
     "portal.apps.PortalConfig",
 ]
@@ -32,10 +34,12 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.middleware.ErrorPages",  # innermost: its pages pass everything above
 ]
@@ -61,6 +65,11 @@ AUTH_USER_MODEL = "federation.Person"
 AUTHENTICATION_BACKENDS = ["portal.auth.FederatedBackend"]
 LOGIN_URL = "/signin/"
 LANGUAGE_CODE = "en"
+# Each by its own name: who is looking for their language reads no other. Arabic shows that everything lays out from the right.
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ja", "日本語"), ("ar", "العربية")]
+LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_AGE = 31_536_000
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
@@ -177,9 +186,11 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         # sibling host cannot plant a session or a binding of its own here (login CSRF, session fixation).
         "SESSION_COOKIE_NAME": f"{cookie_prefix}rolegate_session",
         "CSRF_COOKIE_NAME": f"{cookie_prefix}rolegate_csrf",
+        "LANGUAGE_COOKIE_NAME": f"{cookie_prefix}rolegate_language",
         "ROLEGATE_BINDING_COOKIE": f"{cookie_prefix}rolegate_signin",
         "SESSION_COOKIE_SECURE": secure,
         "CSRF_COOKIE_SECURE": secure,
+        "LANGUAGE_COOKIE_SECURE": secure,
         "SESSION_COOKIE_AGE": int(env.duration("ROLEGATE_SESSION_AGE", "12h", least="15m", most="24h").total_seconds()),
         "SECURE_SSL_REDIRECT": secure,
         "SECURE_SSL_HOST": urlsplit(url).netloc

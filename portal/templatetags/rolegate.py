@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
+from functools import cache
 
 from django import template
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+from heroicons.templatetags.heroicons import heroicon_micro
 
 register = template.Library()
 
@@ -40,13 +43,16 @@ def outside(value: object) -> SafeString:
 
 @register.filter
 def span_of_time(seconds: int | None) -> str:
-    """Whole seconds as people say it: 3600 -> "1 h", 5400 -> "1 h 30 min"; None -> ""."""
+    """Whole seconds as people say it: 3600 -> "1 h", 5400 -> "1 h 30 min", 172800 -> "2 d"; None -> ""."""
     if seconds is None:
         return ""
     hours, minutes = divmod(int(seconds) // 60, 60)
-    return " ".join(
-        part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes or not hours else "") if part
-    )
+    if hours >= 48 and not hours % 24 and not minutes:
+        return gettext("%(days)s d") % {"days": hours // 24}
+    said = [gettext("%(hours)s h") % {"hours": hours}] if hours else []
+    if minutes or not hours:
+        said.append(gettext("%(minutes)s min") % {"minutes": minutes})
+    return " ".join(said)
 
 
 @register.filter
@@ -57,31 +63,38 @@ def utc(moment: datetime | None) -> SafeString:
     return format_html('<time datetime="{}">{}</time>', f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M} UTC")
 
 
-# Drawn for this project on a 16 x 16 grid; strokes in the text's own colour, so that they follow the scheme.
-_ICONS = {
-    "brand": '<path d="M8 1.5 13.5 4v4c0 3.3-2.3 5.6-5.5 6.5C4.8 13.6 2.5 11.3 2.5 8V4z"/><circle cx="8" cy="6.6" r="1.6"/><path d="M8 8.200v3"/>',
-    "production": '<path d="M8 2 14.5 13.500h-13z"/><path d="M8 6.500v3.200M8 11.600v.1"/>',
-    "staging": '<circle cx="8" cy="8" r="6"/><path d="M8 2v12M8 4h4.500M8 8h6M8 12h4.5"/>',
-    "development": '<path d="m5.5 4.5-3.5 3.5 3.5 3.500M10.5 4.500l3.5 3.5-3.5 3.5"/>',
-    "sandbox": '<path d="M2 13.500h12M4 13.500V7h8v6.500M6 7V4.500h4V7"/>',
-    "shared": '<circle cx="4" cy="8" r="2"/><circle cx="12" cy="4" r="2"/><circle cx="12" cy="12" r="2"/><path d="m5.8 7.1 4.4-2.200M5.8 8.900l4.4 2.2"/>',
-    "other": '<rect x="2.5" y="2.5" width="11" height="11" rx="2"/>',
-    "lock": '<rect x="3" y="7" width="10" height="7" rx="1.5"/><path d="M5 7V5a3 3 0 0 1 6 0v2"/>',
-    "console": '<rect x="1.5" y="2.5" width="13" height="11" rx="1.5"/><path d="M1.5 5.500h13M9 8h3v3M12 8l-4 3.5"/>',
-    "key": '<circle cx="5" cy="8" r="3"/><path d="M8 8h6.500v2.500M11.5 8v2"/>',
-    "copy": '<rect x="5.5" y="5.5" width="8.5" height="8.5" rx="1.5"/><path d="M10.5 5.500V3a1 1 0 0 0-1-1H3a1 1 0 0 0-1 1v6.500a1 1 0 0 0 1 1h2.5"/>',
-    "search": '<circle cx="7" cy="7" r="4.5"/><path d="m10.5 10.5 3.5 3.5"/>',
+# What our pages call a thing, and which of the drawings in `heroicons` shows it. Any other name is heroicons' own.
+_CALLED = {
+    "production": "exclamation-triangle",
+    "staging": "viewfinder-circle",
+    "development": "code-bracket",
+    "sandbox": "beaker",
+    "shared": "share",
+    "other": "stop",
+    "lock": "lock-closed",
+    "console": "window",
+    "copy": "square-2-stack",
+    "search": "magnifying-glass",
 }
+# Drawn for this project on the same 16 x 16 grid.
+_BRAND = (
+    '<svg width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.5" '
+    'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">'
+    '<path d="M8 1.5 13.5 4v4c0 3.3-2.3 5.6-5.5 6.5C4.8 13.6 2.5 11.3 2.5 8V4z"/>'
+    '<circle cx="8" cy="6.6" r="1.6"/><path d="M8 8.200v3"/></svg>'
+)
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
-    """An inline SVG, hidden from screen readers: the word beside it carries the meaning."""
-    return format_html(
-        '<svg width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.5" '
-        'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">{}</svg>',
-        mark_safe(_ICONS[name]),  # noqa: S308  a constant of this file
-    )
+    """An inline SVG of 16 px in the text's own colour, hidden from screen readers: the word beside it carries the meaning.
+
+    `name`: one of ours (`production`, `copy` …) or one of heroicons' "micro" style. Raises heroicons.IconDoesNotExist.
+    """
+    if name == "brand":
+        return mark_safe(_BRAND)  # noqa: S308  a constant of this file
+    return mark_safe(heroicon_micro(_CALLED.get(name, name), aria_hidden="true", focusable="false"))  # noqa: S308  out of the package
 
 
 _KINDS = {

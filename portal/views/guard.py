@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.multipartparser import MultiPartParserError
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django_htmx.http import HttpResponseClientRedirect
 
 from federation.aws.partitions import PARTITION_NAMES, partition
 from federation.errors import ClaimsTooOld, NotSignedIn
@@ -30,8 +31,10 @@ _P = ParamSpec("_P")
 View = Callable[Concatenate[HttpRequest, _P], HttpResponse]
 
 
-def safe_next(wanted: str | None) -> str:
+def safe_next(wanted: str | None, *, circle: bool = False) -> str:
     r"""`wanted` if it is a path of this gateway, otherwise the home page. Never raises: a bad link still signs in.
+
+    `circle`: whether it may be a page of signing in or out, as it may not where that is what one comes from.
 
     Open redirect: an absolute URL, `//host`, a backslash (browsers read it as a slash) and control characters (browsers
     drop them, so that "/\t/host" is "//host") all lead home.
@@ -42,8 +45,7 @@ def safe_next(wanted: str | None) -> str:
         return HOME
     if not url_has_allowed_host_and_scheme(wanted, allowed_hosts=None):
         return HOME
-    # Back to the pages of signing in or out would be a circle.
-    return HOME if wanted.startswith(("/signin/", "/signout/")) else wanted
+    return HOME if not circle and wanted.startswith(("/signin/", "/signout/")) else wanted
 
 
 def origin_of(request: HttpRequest) -> Origin:
@@ -75,9 +77,22 @@ def person_of(request: HttpRequest) -> Person:
     return request.user
 
 
+def is_partial(request: HttpRequest) -> bool:
+    """Whether htmx asks, for a piece of the page that it is on (and not for the whole page, as after the Back button)."""
+    htmx = getattr(request, "htmx", None)
+    return htmx is not None and bool(htmx) and not htmx.history_restore_request
+
+
+def _off(request: HttpRequest, answer: HttpResponse) -> HttpResponse:
+    """Where htmx asked, the whole browser goes: a redirect would put the sign-in page into a corner of this one."""
+    return HttpResponseClientRedirect(answer["Location"]) if getattr(request, "htmx", None) else answer
+
+
 def _sign_in_url(request: HttpRequest, provider: str = "") -> str:
     path = f"/signin/{provider}/" if provider else "/signin/"
-    wanted = safe_next(request.get_full_path())
+    # The way back leads to the page that the person sees, not to the piece of it that htmx asked for.
+    htmx = getattr(request, "htmx", None)
+    wanted = safe_next(htmx.current_url_abs_path if htmx else request.get_full_path())
     return path if wanted == HOME else f"{path}?{urlencode({'next': wanted})}"
 
 
@@ -98,11 +113,11 @@ def signed_in(view: View[_P]) -> View[_P]:
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
-            return HttpResponseRedirect(_sign_in_url(request))
+            return _off(request, HttpResponseRedirect(_sign_in_url(request)))
         try:
             return view(request, *args, **kwargs)
         except (NotSignedIn, ClaimsTooOld) as error:
-            return _again(request, error, timezone.now())
+            return _off(request, _again(request, error, timezone.now()))
 
     return wrapped
 

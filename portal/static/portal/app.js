@@ -1,6 +1,13 @@
 /* Extras only: every page does its whole job without this file. No markup is built from strings (no innerHTML),
    so that nothing that came from outside can become markup here. */
 
+const words = document.getElementById("words")?.dataset ?? {};
+
+/** A sentence of the page's language, with {name} replaced. */
+function say(sentence, values) {
+  return sentence.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
 /** Put `text` into the page's polite live region, so that a screen reader says it once. */
 function announce(text) {
   const region = document.getElementById("announce");
@@ -18,10 +25,10 @@ function wireFilter(input) {
   let timer = 0;
 
   const apply = () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const [row, text] of rows) {
-      const hit = words.every((word) => text.includes(word));
+      const hit = wanted.every((word) => text.includes(word));
       row.hidden = !hit;
       if (hit) shown += 1;
     }
@@ -29,10 +36,10 @@ function wireFilter(input) {
     for (const group of groups.reverse()) group.hidden = !group.querySelector("[data-search]:not([hidden])");
     groups.reverse();
     none.hidden = shown > 0;
-    status.textContent = words.length ? `${shown} of ${rows.length} roles` : `${rows.length} roles`;
+    status.textContent = say(wanted.length ? words.rolesFound : words.rolesAll, { shown, total: rows.length });
     // The address follows, so that the filtered list can be shared and survives a reload.
     const url = new URL(location.href);
-    if (words.length) url.searchParams.set("q", input.value.trim());
+    if (wanted.length) url.searchParams.set("q", input.value.trim());
     else url.searchParams.delete("q");
     history.replaceState(null, "", url);
   };
@@ -71,8 +78,8 @@ function wireCopy(button) {
       source.closest("details")?.setAttribute("open", "");
       getSelection()?.selectAllChildren(source);
     }
-    label.textContent = done ? "Copied" : "Selected";
-    announce(done ? "Copied." : "Selected. Copy it with the keyboard.");
+    label.textContent = done ? words.copied : words.selected;
+    announce(done ? words.copiedAloud : words.selectedAloud);
     setTimeout(() => { label.textContent = before; }, 2000);
   });
 }
@@ -132,23 +139,130 @@ function wireCountdown(element) {
     const out = document.getElementById(element.dataset.left);
     if (!out) return;
     if (left < 0) {
-      out.textContent = "expired";
+      out.textContent = words.expired;
       clearInterval(timer);
       return;
     }
-    out.textContent = left >= 60 ? `${Math.floor(left / 60)} h ${left % 60} min left` : `${left} min left`;
+    const values = { hours: Math.floor(left / 60), minutes: left % 60 };
+    out.textContent = say(left >= 60 ? words.left : words.leftMinutes, values);
   };
   const timer = setInterval(show, 15000);
   show();
 }
 
-for (const input of document.querySelectorAll("input[data-filter]")) wireFilter(input);
-for (const button of document.querySelectorAll("[data-copy]")) wireCopy(button);
-for (const box of document.querySelectorAll("[data-tabs]")) wireTabs(box);
-for (const time of document.querySelectorAll("time[data-left]")) wireCountdown(time);
+/* --- Menus and dialogs ------------------------------------------------------------------------------- */
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (menu !== except) menu.open = false;
+}
+addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const menu = event.target.closest?.("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
 
-// A form that takes seconds (STS, the console) shows that it is busy; the second click changes nothing.
-for (const form of document.querySelectorAll("form[data-busy]")) {
+// <button data-opens="id"> opens the <dialog id>; the dialog itself traps the focus, takes Escape and gives the focus back.
+addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  const dialog = opener && document.getElementById(opener.dataset.opens);
+  if (dialog?.showModal) {
+    event.preventDefault();
+    dialog.showModal();
+  }
+  if (event.target.closest("[data-closes]")) event.target.closest("dialog")?.close();
+  if (event.target instanceof HTMLDialogElement) event.target.close(); // the backdrop
+});
+
+/* --- Drafts: what was typed survives an expired session --------------------------------------------- */
+const draftKey = (form) => `draft:${location.pathname}:${form.id}`;
+const fieldsOf = (form) => [...form.elements].filter((field) => field.name && !["hidden", "password", "submit", "button", "file"].includes(field.type));
+
+function keepDraft(form) {
+  const kept = fieldsOf(form).map((field) => [field.name, field.value, field.type === "checkbox" || field.type === "radio" ? field.checked : null]);
+  try { sessionStorage.setItem(draftKey(form), JSON.stringify(kept)); } catch { /* storage is full or closed: then there is no draft */ }
+}
+
+function restoreDraft(form) {
+  const text = sessionStorage.getItem(draftKey(form));
+  sessionStorage.removeItem(draftKey(form));
+  if (!text || form.querySelector("[aria-invalid]")) return; // the server gave the form back with what was typed
+  for (const [name, value, checked] of JSON.parse(text)) {
+    for (const field of fieldsOf(form)) {
+      if (field.name !== name) continue;
+      if (checked === null) field.value = value;
+      else if (field.value === value) field.checked = checked;
+    }
+  }
+  announce(words.restored);
+}
+
+/* --- htmx: busy after 300 ms, focus kept, errors at the top, counts said ----------------------------- */
+const busy = new WeakMap();
+const about = (event) => event.detail.target ?? event.detail.elt;
+addEventListener("htmx:beforeRequest", (event) => {
+  const target = about(event);
+  clearTimeout(busy.get(target));
+  busy.set(target, setTimeout(() => target.setAttribute("aria-busy", "true"), 300));
+  const form = event.detail.elt.closest?.("form[data-draft]");
+  if (form) keepDraft(form);
+});
+addEventListener("htmx:afterRequest", (event) => {
+  const target = about(event);
+  clearTimeout(busy.get(target));
+  target.removeAttribute("aria-busy");
+  const form = event.detail.elt.closest?.("form[data-draft]");
+  if (form && event.detail.successful && !event.detail.xhr.getResponseHeader("HX-Redirect")) sessionStorage.removeItem(draftKey(form));
+});
+addEventListener("htmx:beforeSwap", (event) => {
+  // What a proxy on the way answers is no piece of this page.
+  const { xhr } = event.detail;
+  if (xhr.status >= 400 && xhr.status !== 422 && !xhr.getResponseHeader("HX-Retarget")) {
+    event.detail.shouldSwap = false;
+    problem(words.failed);
+  }
+});
+addEventListener("htmx:sendError", () => problem(words.failed));
+addEventListener("htmx:timeout", () => problem(words.failed));
+
+function problem(text) {
+  const box = document.getElementById("problems");
+  const note = document.createElement("div");
+  const line = document.createElement("p");
+  note.className = "note bad";
+  line.textContent = text;
+  note.append(line);
+  box.replaceChildren(note);
+}
+
+let focused = "";
+addEventListener("htmx:beforeSwap", () => { focused = document.activeElement?.id ?? ""; });
+addEventListener("htmx:afterSettle", (event) => {
+  const target = event.target; // what has come: after an outerHTML swap the old target is gone
+  // Never on <body>: back to where it was, else to what has just come.
+  if (document.activeElement === document.body) {
+    const back = (focused && document.getElementById(focused)) || target.querySelector("[data-focus]") || target;
+    if (!back.hasAttribute("tabindex") && !back.matches("a, button, input, select, textarea, summary")) back.tabIndex = -1;
+    back.focus({ preventScroll: true });
+  }
+  for (const box of target.querySelectorAll("[data-focus]")) box.focus();
+  const said = target.matches("[data-announce]") ? target : target.querySelector("[data-announce]");
+  if (said) announce(said.dataset.announce || said.textContent.trim());
+  wire(target);
+});
+
+/* --- Everything, on this page and on each piece that comes later -------------------------------------- */
+const wired = new WeakSet();
+function each(root, selector, wireOne) {
+  for (const element of [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)]) {
+    if (wired.has(element)) continue;
+    wired.add(element);
+    wireOne(element);
+  }
+}
+
+function wireBusy(form) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
       event.preventDefault();
@@ -158,6 +272,26 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
     setTimeout(() => { delete form.dataset.sent; }, 3000); // the answer may have gone to another tab
     setTimeout(() => event.submitter?.setAttribute("aria-busy", "true"), 300);
   });
+}
+
+function wireDraft(form) {
+  restoreDraft(form);
+  form.addEventListener("submit", () => keepDraft(form));
+}
+
+function wire(root) {
+  each(root, "input[data-filter]", wireFilter);
+  each(root, "[data-copy]", wireCopy);
+  each(root, "[data-tabs]", wireTabs);
+  each(root, "time[data-left]", wireCountdown);
+  // A form that takes seconds (STS, the console) shows that it is busy; the second click changes nothing.
+  each(root, "form[data-busy]", wireBusy);
+  each(root, "form[data-draft]", wireDraft);
+}
+wire(document);
+// A draft waits for its page while somebody signs in again; whoever has gone on elsewhere has no use for it.
+if (!location.pathname.startsWith("/signin/")) {
+  for (const key of Object.keys(sessionStorage)) if (key.startsWith("draft:")) sessionStorage.removeItem(key);
 }
 // Coming back with the Back button finds the forms ready again.
 addEventListener("pageshow", () => {

@@ -1,0 +1,66 @@
+"""Languages: chosen by the browser's own wish or on the page, told to the browser, laid out from the right where read so."""
+
+import shutil
+import subprocess
+
+import pytest
+from django.conf import settings
+
+from tests.portal.conftest import soup
+
+CATALOGUES = sorted(path for root in settings.LOCALE_PATHS for path in root.rglob("*.po"))
+
+
+def html(answer):
+    return soup(answer).html
+
+
+def test_the_browsers_own_wish_counts(publish, browser):
+    publish()
+    answer = browser.get("/signin/", headers={"accept-language": "ja,de;q=0.5"})
+    assert html(answer)["lang"] == "ja"
+    assert answer["Content-Language"] == "ja"
+    assert "dir" not in html(answer).attrs
+
+
+def test_a_language_that_we_do_not_have_is_english(publish, browser):
+    publish()
+    assert html(browser.get("/signin/", headers={"accept-language": "tlh"}))["lang"] == "en"
+
+
+def test_the_choice_on_the_page_wins_and_leads_back_to_it(publish, browser):
+    publish()
+    answer = browser.submit(browser.get("/signin/?next=/cli/"), "/language/", language="ar")
+    assert answer["Location"] == "/signin/?next=/cli/"
+    assert answer.cookies["rolegate_language"]["httponly"]
+    page = html(browser.get("/signin/", headers={"accept-language": "de"}))
+    assert (page["lang"], page["dir"]) == ("ar", "rtl")
+    assert page.find("option", selected=True)["value"] == "ar"
+
+
+@pytest.mark.parametrize("wanted", ["xx", "", "de; Domain=evil.example"])
+def test_a_language_that_is_none_changes_nothing(publish, browser, wanted):
+    publish()
+    answer = browser.submit(browser.get("/signin/"), "/language/", language=wanted)
+    assert answer.status_code == 302
+    assert "rolegate_language" not in answer.cookies
+
+
+def test_the_way_back_is_on_this_site(publish, browser):
+    publish()
+    answer = browser.submit(browser.get("/signin/"), "/language/", language="de", next="//evil.example/")
+    assert answer["Location"] == "/"
+
+
+def test_there_is_a_catalogue_for_each_language():
+    assert {path.parent.parent.name for path in CATALOGUES} == {code for code, _ in settings.LANGUAGES} - {"en"}
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parent.parent.name)
+def test_the_compiled_catalogue_is_that_of_its_source(path, tmp_path):
+    """Running needs no gettext, so the compiled files are kept; this holds them to what can be read."""
+    if shutil.which("msgfmt") is None:
+        pytest.skip("GNU gettext is not installed: apt-get install gettext")
+    made = tmp_path / "django.mo"
+    subprocess.run(["msgfmt", "--check-format", "-o", made, path], check=True, capture_output=True)
+    assert path.with_suffix(".mo").read_bytes() == made.read_bytes(), "run manage.py compilemessages"
