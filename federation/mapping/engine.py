@@ -121,7 +121,7 @@ class Unresolved(NamedTuple):
     sentence: str
 
 
-class _Seen:
+class Seen:
     """What one call of `decide` has worked out so far, so that a hundred rules share it."""
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -163,7 +163,7 @@ class CompiledMapping:
         for entry in document.staff:
             named += entry.groups
         self.index = GroupIndex(named, {match: tuple(numbers) for match, numbers in pointers.items()})
-        self._always = tuple(always)
+        self.always = tuple(always)
         self._denies = tuple(number for number, rule in enumerate(document.rules) if rule.deny is not None)
         chosen = Chosen(self.accounts)
         self.rules = tuple(_compile_rule(rule, self.index, chosen) for rule in document.rules)
@@ -181,12 +181,12 @@ class CompiledMapping:
         allows, denies = self._matching(facts)
         if not isinstance(catalogue, Mapping):
             catalogue = catalogue(self._reach(allows, facts))
-        strangers = self._strangers(catalogue)
-        seen = _Seen(catalogue)
+        strangers = self.strangers_of(catalogue)
+        seen = Seen(catalogue)
         given: dict[str, tuple[Resolved, list[tuple[CompiledRule, Captures]]]] = {}
         for compiled in allows:
             try:
-                of_rule = self._given(compiled, facts, strangers, seen)
+                of_rule = self.given_by(compiled, facts, strangers, seen)
             except Exception:  # noqa: BLE001, S112  any error is no: this rule gives nothing
                 continue
             for arn, (place, captured) in of_rule.items():
@@ -324,7 +324,7 @@ class CompiledMapping:
 
     def candidates(self, facts: Facts) -> list[int]:
         """Numbers of the rules worth looking at, in order: those that a group points to, and those that name no group."""
-        numbers = facts.rules.union(self._always)
+        numbers = facts.rules.union(self.always)
         if not facts.complete:
             numbers.update(self._denies)  # an unknown group may be the one that a deny names
         return sorted(numbers)
@@ -342,8 +342,8 @@ class CompiledMapping:
                 allows.append(compiled)
         return allows, denies
 
-    def _given(
-        self, compiled: CompiledRule, facts: Facts, strangers: Sequence[Account], seen: _Seen
+    def given_by(
+        self, compiled: CompiledRule, facts: Facts, strangers: Sequence[Account], seen: Seen
     ) -> dict[str, tuple[Resolved, Captures]]:
         """The role ARNs that one allow rule gives, resolved, each with the first captures that give it."""
         bound = bound_captures(compiled, facts)
@@ -359,7 +359,7 @@ class CompiledMapping:
         return given
 
     def _offered(
-        self, target: CompiledTarget, strangers: Sequence[Account], seen: _Seen, bound: Sequence[Captures]
+        self, target: CompiledTarget, strangers: Sequence[Account], seen: Seen, bound: Sequence[Captures]
     ) -> Iterator[tuple[str, Captures]]:
         if target.names_roles:
             for account_id in target.accounts:
@@ -368,7 +368,7 @@ class CompiledMapping:
                 yield from target.gives(account, seen.roles(account.id), bound)
         yield from target.gives_arns(bound)
 
-    def _strangers(self, catalogue: Catalogue) -> list[Account]:
+    def strangers_of(self, catalogue: Catalogue) -> list[Account]:
         """Accounts that the catalogue alone knows."""
         unknown = [account_id for account_id in catalogue if account_id not in self.accounts]
         return [

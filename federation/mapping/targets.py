@@ -124,8 +124,8 @@ class CompiledTarget:
         self._glob_texts = frozenset(role for role in target.roles if is_glob(role))
         self._globs = tuple(_compile_glob(role, fold=denies) for role in target.roles if is_glob(role))
         templates = tuple(parse_template(arn) for arn in target.arns)
-        self._literals = tuple(dict.fromkeys(t.parts[0][0] for t in templates if not t.fields))
-        self._literal_set = frozenset(self._fold(arn) for arn in self._literals)
+        self.literals = tuple(dict.fromkeys(t.parts[0][0] for t in templates if not t.fields))
+        self._literal_set = frozenset(self._fold(arn) for arn in self.literals)
         self._templates = tuple(t for t in templates if t.fields)
         self._everything = denies and not target.roles and not target.arns
         self.names_roles = bool(target.roles)
@@ -188,9 +188,23 @@ class CompiledTarget:
         names = frozenset(role.rpartition("/")[2] for role in self.exact)
         return Wanted(self.accounts if self.names_roles else frozenset(), names, self._glob_texts)
 
+    def wants_of_templates(self) -> Iterator[Wanted]:
+        """What `gives_arns` could name out of templates, whatever the captures: a capture is one run of role-name characters."""
+        for template in self._templates:
+            text = "".join(literal + ("*" if name else "") for literal, name in template.parts)
+            parts = text.split(":", 5)
+            named = parts[5].rpartition("/")[2] if len(parts) == 6 else "*"
+            accounts = self.accounts
+            if len(parts) == 6 and not is_glob(parts[4]):
+                accounts = accounts & {parts[4]}
+            if is_glob(named):
+                yield Wanted(accounts, frozenset(), frozenset({named}))
+            else:
+                yield Wanted(accounts, frozenset({named}), frozenset())
+
     def gives_arns(self, bound: Sequence[Captures]) -> Iterator[tuple[str, Captures]]:
         """The role ARNs that `arns` gives, each with its captures; not yet checked."""
-        for arn in self._literals:
+        for arn in self.literals:
             yield arn, bound[0] if bound else NO_CAPTURES
         for template in self._templates:
             for one in bound:
