@@ -40,6 +40,7 @@ urlpatterns = [
     path("cli/<uuid:grant_id>/revoke", cli.revoke, name="cli-revoke"),
     path("language/", language.choose_language, name="language"),
     path("errors", error_codes.error_codes, name="error-codes"),  # the `type` of every problem document points here
+    path("", include("portal.staff.urls")),
     path("", include("portal.oauth.urls")),
     path("", include("portal.api.urls")),
     path("", include("portal.scim.urls")),

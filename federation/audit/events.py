@@ -42,3 +42,4 @@ class Kind(StrEnum):
     DIRECTORY_GROUP = "directory.group"
     SERVICE_TOKEN_MADE = "service_token.made"
     SERVICE_TOKEN_REVOKED = "service_token.revoked"
+    STAFF_REFUSED = "staff.refused"

@@ -76,6 +76,7 @@ def my_roles(request: HttpRequest) -> HttpResponse:
     """The list; each of its empty states says what is the matter and what to do."""
     person = person_of(request)
     mine = queries.my_roles(person, now=timezone.now())
+    request.staff_powers = mine.staff  # type: ignore[attr-defined]  # for the link to the console
     if mine.problem is not None and not isinstance(mine.problem, GroupsIncomplete):
         raise mine.problem
     query = request.GET.get("q", "").strip()[:MAX_QUERY]

@@ -32,6 +32,7 @@ PUBLIC = {"oauth-metadata", "issuer-discovery", "issuer-jwks", "issuer-saml-meta
 # Protocol: a GET with something that is good for one use, or the start that remembers it.
 CHANGES_BY_GET = {"sign-in-begin", "sign-in-complete", "oidc-callback", "saml-slo"}
 SAMPLES = {
+    "number": "0",
     "provider": "corp",
     "account_id": cast.PROD,
     "role_name": "ReadOnly",

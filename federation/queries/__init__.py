@@ -13,9 +13,11 @@ from django.utils import timezone
 
 from federation.aws.policy import READ_ONLY
 from federation.errors import AccessDenied, NotSignedIn, RolegateError
-from federation.flows import explain_access, rotate_keys
+from federation.flows import explain_access, rotate_keys, staff_rights
 from federation.flows.access import fresh_identity
 from federation.flows.sign_in import saml_provider, service_provider
+from federation.mapping.capabilities import NONE as NO_POWERS
+from federation.mapping.capabilities import Powers
 from federation.mapping.engine import Grant
 from federation.mapping.session import clamp_duration
 from federation.models import current
@@ -68,7 +70,10 @@ class AccountRoles:
 
 @dataclass(frozen=True, slots=True)
 class MyRoles:
-    """All roles of a person. `problem`: why they cannot be decided (then `accounts` is empty: unknown is not none)."""
+    """All roles of a person. `problem`: why they cannot be decided (then `accounts` is empty: unknown is not none).
+
+    `staff`: what the person may do in the gateway's own console.
+    """
 
     accounts: tuple[AccountRoles, ...]
     etag: str
@@ -76,6 +81,7 @@ class MyRoles:
     revision: int
     groups: tuple[str, ...] = ()
     problem: RolegateError | None = None
+    staff: Powers = NO_POWERS
 
 
 def sign_in_choices() -> list[ProviderChoice]:
@@ -146,7 +152,10 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
     )
     text = repr([(a.account_id, a.name, a.environment, a.roles) for a in listed])
     etag = hashlib.sha256(f"{mapping.number}\0{person.pk}\0{text}".encode()).hexdigest()[:32]
-    return MyRoles(listed, etag=etag, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups)
+    return MyRoles(
+        listed, etag=etag, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups,
+        staff=staff_rights.powers_of(identity, mapping),
+    )  # fmt: skip
 
 
 def role_arn(who: Person | UUID | str, account_id: str, role_name: str, *, now: datetime) -> str:
