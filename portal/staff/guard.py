@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
-from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils import timezone
 
 from federation.flows import staff_rights
 from federation.mapping.capabilities import Capability, Powers
-from portal.views.guard import View, origin_of, person_of, safe_next, signed_in
+from portal.views.guard import View, origin_of, person_of, signed_in
 
 _P = ParamSpec("_P")
 _METHODS = (
@@ -47,24 +46,12 @@ def staff(capability: Capability) -> Callable[[View[_P]], View[_P]]:
         def answered(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
             if request.method not in _METHODS:
                 return HttpResponseNotAllowed(_METHODS)
-            return _whole_page(request, guarded(request, *args, **kwargs))
+            return guarded(request, *args, **kwargs)
 
         answered.staff_capability = capability  # type: ignore[attr-defined]
         return answered
 
     return around
-
-
-def _whole_page(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """A redirect to the sign-in in answer to htmx becomes one of the whole page: or the sign-in would land inside a table."""
-    location = str(response.get("Location", ""))
-    if "HX-Request" not in request.headers or response.status_code != 302 or not location.startswith("/signin/"):
-        return response
-    shown = urlsplit(request.headers.get("HX-Current-URL", ""))
-    back = safe_next(f"{shown.path}?{shown.query}" if shown.query else shown.path)
-    instead = HttpResponse(status=204)
-    instead["HX-Redirect"] = f"{urlsplit(location).path}?{urlencode({'next': back})}"
-    return instead
 
 
 def powers_in(request: HttpRequest) -> Powers:
