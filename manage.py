@@ -14,4 +14,5 @@ if __name__ == "__main__":
     except ImproperlyConfigured as error:
         if "--traceback" in sys.argv:
             raise
-        sys.exit(str(error))  # the faults are for an operator; where in our code they were found is not
+        sys.stderr.write(f"{error}\n")  # the faults are for an operator; where in our code they were found is not
+        sys.exit(2 if sys.argv[1:2] == ["doctor"] else 1)  # to the doctor, a faulty environment is a problem

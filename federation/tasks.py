@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from federation.flows import provider_documents, purge
+from federation.flows import provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
 from federation.flows import rotate_keys as keys
 
@@ -13,13 +13,13 @@ from federation.flows import rotate_keys as keys
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
 def refresh_provider_documents() -> None:
     """Fetch identity provider metadata ahead of its end."""
-    provider_documents.refresh_all(now=timezone.now())
+    runs.noted("refresh_provider_documents", lambda: provider_documents.refresh_all(now=timezone.now()))
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
 def purge_expired() -> None:
     """Delete what has expired."""
-    purge.purge_expired(now=timezone.now())
+    runs.noted("purge_expired", lambda: purge.purge_expired(now=timezone.now()))
 
 
 @shared_task(ignore_result=True, soft_time_limit=3500, time_limit=3600)  # type: ignore[untyped-decorator,unused-ignore]
@@ -31,4 +31,4 @@ def refresh_catalogue() -> None:
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
 def rotate_keys() -> None:
     """Take the step that is due with the token keys."""
-    keys.rotate_due(now=timezone.now())
+    runs.noted("rotate_keys", lambda: keys.rotate_due(now=timezone.now()))

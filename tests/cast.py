@@ -46,6 +46,13 @@ mapping:
     deny: {{accounts: {{tags: {{environment: production}}}}}}
 """
 
+# The statement triggers of migration 0007 and their tables.
+NO_TRUNCATE = {
+    "audit_is_not_truncated": "federation_auditevent",
+    "audit_head_is_not_truncated": "federation_audithead",
+    "revisions_are_not_truncated": "federation_mappingrevision",
+}
+
 
 def role(account: str, name: str) -> str:
     return f"arn:aws:iam::{account}:role/{name}"

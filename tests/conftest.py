@@ -29,6 +29,21 @@ def _key_material():
     }
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Django empties tables with TRUNCATE after a test that commits: exactly what the audit log's trigger is there to stop.
+
+    The test of those triggers switches them on again, inside its own transaction.
+    """
+    from django.db import connection
+
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                for trigger, table in cast.NO_TRUNCATE.items():
+                    cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+
+
 @pytest.fixture(autouse=True)
 def _forget_what_is_in_force():
     """The parsed mapping and the signers are kept a process; each test starts without them.

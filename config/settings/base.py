@@ -124,6 +124,7 @@ ROLEGATE_TRUSTED_PROXIES: tuple[str, ...]
 ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
 REDIS_URL: str
+CELERY_BROKER_URL: str
 
 ROLEGATE_DEMO = False
 ROLEGATE_VERSION = "0.1.0"
@@ -143,7 +144,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BEAT_SCHEDULER = "config.beat:JitteredScheduler"
 # Plain intervals: celery.schedules would load Celery into every web worker (10 MB, 130 ms).
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "refresh-provider-documents": {
         "task": "federation.tasks.refresh_provider_documents",
         "schedule": timedelta(minutes=10),

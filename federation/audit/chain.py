@@ -56,9 +56,19 @@ def head_mac(key: bytes, seq: int, last: str) -> str:
     return hmac.new(key, b"head\0" + str(seq).encode() + b"\0" + last.encode(), hashlib.sha256).hexdigest()
 
 
-def verify(links: Iterable[Link], *, head: tuple[int, str, str] | None, keys: Sequence[bytes]) -> Iterator[Finding]:
-    """Name each broken place. `links` by number; `head` is (seq, last mac, seal); `keys` newest first, then retired ones."""
-    previous, expected = "", 1
+def verify(
+    links: Iterable[Link],
+    *,
+    head: tuple[int, str, str] | None,
+    keys: Sequence[bytes],
+    after: tuple[int, str] | None = None,
+) -> Iterator[Finding]:
+    """Name each broken place. `links` by number; `head` is (seq, last mac, seal); `keys` newest first, then retired ones.
+
+    `after`: number and mac of the row before the first link, to check the end of a log alone; None from its beginning.
+    """
+    start, previous = after or (0, "")
+    expected = start + 1
     for link in links:
         if link.seq != expected:
             missing = f"row {expected} is" if link.seq == expected + 1 else f"rows {expected} to {link.seq - 1} are"

@@ -381,18 +381,27 @@ def _observe(client: Any, answer: Mapping[str, Any], sent: float) -> None:
     clock.watch.observe(client.meta.endpoint_url, headers.get("date"), sent=sent, age=headers.get("age"))
 
 
-def _probe(region: str) -> None:
-    """Ask STS anything, for the time in its answer: GetCallerIdentity, unsigned, which AWS refuses with 403."""
+def unreachable(region: str) -> str:
+    """Ask STS in `region` anything: GetCallerIdentity, unsigned, which AWS refuses with 403 and the time.
+
+    "" where it answers, whatever it says; else what kept it from answering. Never raises for what AWS or the network did.
+    """
     client = _client(region)
     sent = clock.watch.monotonic()
     try:
         answer = client.get_caller_identity()
     except ClientError as error:
-        _observe(client, error.response, sent)
+        answer = error.response
     except (BotoCoreError, ResponseParserError, ValueError) as error:
-        log.warning("clock_not_checked", extra={"region": region, "kind": error.__class__.__name__})
-    else:
-        _observe(client, answer, sent)
+        return error.__class__.__name__
+    _observe(client, answer, sent)
+    return ""
+
+
+def _probe(region: str) -> None:
+    """Have STS tell the time."""
+    if why := unreachable(region):
+        log.warning("clock_not_checked", extra={"region": region, "kind": why})
 
 
 def require_right_clock(where: Partition, region: str = "") -> bool:

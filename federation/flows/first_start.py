@@ -54,13 +54,15 @@ def publish_configured(*, now: datetime) -> Published | None:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError("config_unreadable", detail=f"{path}: {error.__class__.__name__}") from error
-    if _known_since_last_time(text):
+    if is_published(text):
         return None
     return publish(text, author=AUTHOR, comment=f"ROLEGATE_CONFIG: {path}"[:1000], origin=_ORIGIN, now=now)
 
 
-def _known_since_last_time(text: str) -> bool:
-    """Whether the last document from the file, or one that somebody published after it, is this text."""
+def is_published(text: str) -> bool:
+    """Whether ROLEGATE_CONFIG, which says `text`, leaves nothing to publish: the last document from there, or one that somebody
+    published after it, is this text.
+    """
     last = MappingRevision.objects.filter(author=AUTHOR).order_by("-number").first()
     since = MappingRevision.objects.filter(number__gte=last.number if last else 0)
     return any(text in {revision.text, in_clear(revision.text)} for revision in since.order_by("-number").iterator())

@@ -35,7 +35,8 @@ _parsed: dict[str, tuple[str, IdpMetadata]] = {}
 _lock = threading.Lock()
 
 
-def _source(saml: SamlProvider) -> str:
+def source(saml: SamlProvider) -> str:
+    """What a stored copy is a copy of: the URL and the certificate pinned there. Another one is never used in its place."""
     pin = hashlib.sha256(saml.metadata_certificate.encode()).hexdigest()[:16] if saml.metadata_certificate else ""
     return f"{saml.metadata_url}#{pin}"
 
@@ -51,6 +52,34 @@ def _parse(slug: str, document: str, saml: SamlProvider, now: datetime) -> IdpMe
     return held[1]
 
 
+def held_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
+    """The provider's metadata as it is at hand, however old: nothing is fetched and nothing written.
+
+    Raises ProviderUnavailable (not_a_saml_provider, metadata_file_unreadable, metadata_unread), MetadataInvalid.
+    """
+    saml = provider.saml
+    if saml is None:
+        raise ProviderUnavailable("not_a_saml_provider", detail=provider.slug)
+    if not saml.metadata_url:
+        return _parse(provider.slug, _given(saml), saml, now)
+    row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()
+    if row is None:
+        raise ProviderUnavailable("metadata_unread", detail=provider.slug)
+    return _parse(provider.slug, row.document, saml, now)
+
+
+def _given(saml: SamlProvider) -> str:
+    """Metadata out of the document, or out of a file. Raises ProviderUnavailable(metadata_file_unreadable)."""
+    if saml.metadata_xml:
+        return saml.metadata_xml
+    try:
+        return Path(saml.metadata_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProviderUnavailable(
+            "metadata_file_unreadable", detail=f"{saml.metadata_file}: {error.__class__.__name__}"
+        ) from error
+
+
 def saml_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
     """The provider's metadata: from the document, a file, or a URL with the last good copy for 7 days.
 
@@ -60,17 +89,9 @@ def saml_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
     saml = provider.saml
     if saml is None:
         raise ProviderUnavailable("not_a_saml_provider", detail=provider.slug)
-    if saml.metadata_xml:
-        return _parse(provider.slug, saml.metadata_xml, saml, now)
-    if saml.metadata_file:
-        try:
-            text = Path(saml.metadata_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ProviderUnavailable(
-                "metadata_file_unreadable", detail=f"{saml.metadata_file}: {error.__class__.__name__}"
-            ) from error
-        return _parse(provider.slug, text, saml, now)
-    row = ProviderMetadata.objects.filter(provider=provider.slug, source=_source(saml)).first()
+    if not saml.metadata_url:
+        return _parse(provider.slug, _given(saml), saml, now)
+    row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()
     ended = row is not None and row.valid_until is not None and row.valid_until <= now
     if row is not None and now - row.fetched_at < REFRESH_AFTER and not ended:
         return _parse(provider.slug, row.document, saml, now)
@@ -108,7 +129,7 @@ def _store(slug: str, saml: SamlProvider, document: str, metadata: IdpMetadata, 
         ProviderMetadata.objects.update_or_create(
             provider=slug,
             defaults={
-                "source": _source(saml),
+                "source": source(saml),
                 "document": document,
                 "fetched_at": now,
                 "checked_at": now,
@@ -133,7 +154,7 @@ def _store(slug: str, saml: SamlProvider, document: str, metadata: IdpMetadata, 
 
 def _said(before: ProviderMetadata | None, saml: SamlProvider) -> dict[str, Any]:
     """What the copy before said, read as on the day it was fetched; {} where there is none, or from another source."""
-    if before is None or before.source != _source(saml):
+    if before is None or before.source != source(saml):
         return {}
     try:
         read = parse_idp_metadata(
@@ -166,7 +187,7 @@ def refresh_all(*, now: datetime) -> dict[str, str]:
         saml = provider.saml
         if not provider.enabled or saml is None or not saml.metadata_url:
             continue
-        row = ProviderMetadata.objects.filter(provider=provider.slug, source=_source(saml)).first()
+        row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()
         if row is not None and now - row.fetched_at < REFRESH_AFTER / 2:
             results[provider.slug] = "fresh"
             continue

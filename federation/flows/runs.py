@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -76,11 +76,29 @@ def run(task: str) -> Iterator[Run | None]:
         _finish(current, TaskRun.Outcome.OK, None)
 
 
+def noted(task: str, work: Callable[[], Mapping[str, Any] | Sequence[str]]) -> None:
+    """Do a short piece of work that may be done twice at once, and note how it ended; what it returns is the detail.
+
+    No lease: one that a dead worker holds would make whoever is given the work instead of it skip it.
+    """
+    row = TaskRun(task=task, started_at=timezone.now())
+    try:
+        found = work()
+    except Exception as error:
+        _end(row, TaskRun.Outcome.FAILED, error)
+        raise
+    row.detail = dict(found) if isinstance(found, Mapping) else {"done": list(found)}
+    _end(row, TaskRun.Outcome.OK, None)
+
+
 def _finish(current: Run, outcome: TaskRun.Outcome, error: Exception | None) -> None:
-    row = current.row
+    current.row.detail = current.detail
+    _end(current.row, outcome, error)
+
+
+def _end(row: TaskRun, outcome: TaskRun.Outcome, error: Exception | None) -> None:
     row.finished_at = timezone.now()
     row.outcome = outcome
-    row.detail = current.detail
     if error is not None:
         row.error_code = (error.reason if isinstance(error, RolegateError) else error.__class__.__name__)[:64]
         log.error("task_failed", task=row.task, reason=row.error_code, detail=str(error)[:300])

@@ -1,4 +1,4 @@
-"""The audit log and its head. Written by `audit.record` alone; on PostgreSQL a trigger refuses UPDATE and DELETE."""
+"""The audit log and its head. Written by `audit.record` alone; on PostgreSQL triggers refuse UPDATE, DELETE and TRUNCATE."""
 
 from __future__ import annotations
 

@@ -173,3 +173,16 @@ def test_a_token_that_somebody_pasted_where_a_name_belongs_is_not_kept(db):
     assert data["role_arn"] == "111122223333/[redacted]"
     assert (data["access_key_id"], data["other"]) == ("ASIATESTONLY00000001", "[redacted]")
     assert record.verify() == []
+
+
+@pytest.mark.parametrize(("trigger", "table"), cast.NO_TRUNCATE.items())
+def test_on_postgresql_what_is_recorded_is_not_truncated(db, publish, gateway_keys, trigger, table):
+    publish()
+    if connection.vendor != "postgresql":
+        return  # SQLite has no TRUNCATE; what a DELETE took away there, the verifier names
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
+    for sql in (f"TRUNCATE {table}", f"TRUNCATE federation_person, {table} CASCADE"):
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql)
+    assert record.verify() == []

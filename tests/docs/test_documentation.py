@@ -341,6 +341,33 @@ def test_every_system_check_is_documented_and_no_other():
     assert set(first_column(read("settings.md"), "id")) == written
 
 
+# --- docs/doctor.md -----------------------------------------------------------------------------------
+
+
+def findings():
+    """What the doctor's checks may find, as (state, code)."""
+    for path, tree in TREES.items():
+        if path.is_relative_to(ROOT / "federation/flows/doctor"):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                    said = {name.id for name in ast.walk(node.func) if isinstance(name, ast.Name)}
+                    yield from ((state, node.args[0].value) for state in said & {"problem", "warning"})
+
+
+def test_everything_that_the_doctor_may_find_is_documented_and_nothing_else():
+    written = set(findings())
+    assert len(written) > 40
+    listed = {(state, code) for state in ("problem", "warning") for code in first_column(read("doctor.md"), state)}
+    assert listed == written
+
+
+def test_every_finding_is_listed_under_its_check():
+    from federation.flows.doctor import CHECKS
+
+    named = {cell[1] for _, head, rows in tables(read("doctor.md")) if head[1] == "of" for cell in rows}
+    assert named == {check.name for check in CHECKS} - {"tokens"} | {"any", "tokens"}
+
+
 # --- Commands, paths, links ---------------------------------------------------------------------------
 
 

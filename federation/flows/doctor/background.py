@@ -1,0 +1,179 @@
+"""Background work: the broker, the worker and beat behind it, and what they keep true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db.models import OuterRef, Subquery
+
+from federation.flows import sources as held_answers
+from federation.flows.doctor.findings import Finding, ok, problem, span, warning
+from federation.models import current
+from federation.models.catalogue import ACCOUNT
+from federation.models.directory import SOURCE as DIRECTORY
+from federation.models.sync import Source, TaskRun
+
+_CONNECT_SECONDS = 3
+# A run may wait for a busy worker; three of them in a row that did not come are a worker that is not there.
+_MISSED = 3
+_SLACK = timedelta(minutes=5)
+STALE = timedelta(hours=24)  # THREATS.md, "Faults"
+_SHOWN = 5
+_NEVER_DONE = "nothing refreshes provider metadata, roles and directories, and nothing is purged"
+
+
+def has_broker() -> bool:
+    """Whether background work has a way to a worker at all."""
+    return urlsplit(str(settings.CELERY_BROKER_URL)).scheme != "memory"
+
+
+def broker(now: datetime) -> Iterator[Finding]:
+    """Redis carries background work, and nothing else: without it everybody still signs in."""
+    if not has_broker():
+        yield warning(
+            "no_broker",
+            f"REDIS_URL is not set: {_NEVER_DONE}. Signing in and credentials work.",
+            "Set REDIS_URL, and run a worker and beat (docs/runbook.md).",
+        )
+        return
+    scheme = urlsplit(str(settings.CELERY_BROKER_URL)).scheme
+    if scheme == "filesystem":
+        yield ok("Background work goes through files, as the demo's does")
+        return
+    from kombu.connection import Connection  # 60 ms and 8 MB that a web worker never needs
+    from kombu.exceptions import OperationalError
+
+    options = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _CONNECT_SECONDS}
+    try:
+        with Connection(settings.CELERY_BROKER_URL, transport_options=options) as reached:  # type: ignore[no-untyped-call,unused-ignore]
+            reached.ensure_connection(max_retries=1, timeout=_CONNECT_SECONDS, reraise_as_library_errors=True)
+    except (OperationalError, OSError, TimeoutError) as error:
+        yield problem(
+            "broker_unreachable",
+            # The exception's text may quote the URL, and that may hold a password: its kind says enough.
+            f"REDIS_URL does not answer ({(error.__cause__ or error).__class__.__name__}): background work waits. Signing in and credentials work.",
+            "Check REDIS_URL, the server, and the network between. What waits is done once it is back.",
+        )
+        return
+    yield ok("Redis answers")
+
+
+def runs(now: datetime) -> Iterator[Finding]:
+    """Each task of the schedule was done lately, and its last run went well."""
+    if not has_broker():
+        return
+    schedule = {
+        str(entry["task"]).rpartition(".")[2]: entry["schedule"] for entry in settings.CELERY_BEAT_SCHEDULE.values()
+    }
+    last = TaskRun.objects.filter(task=OuterRef("task"), finished_at__isnull=False).exclude(
+        outcome=TaskRun.Outcome.SKIPPED
+    )
+    newest = {
+        row.task: row
+        for row in TaskRun.objects.filter(task__in=schedule, pk=Subquery(last.order_by("-started_at").values("pk")[:1]))
+    }
+    late, never = [], []
+    for task, every in sorted(schedule.items()):
+        row = newest.get(task)
+        if row is None:
+            never.append(task)
+            continue
+        if now - row.started_at > every * _MISSED + _SLACK:
+            late.append(f"{task} ({span(now - row.started_at)} ago)")
+        if row.outcome == TaskRun.Outcome.FAILED:
+            yield warning(
+                "task_failed",
+                f"The last run of {task} failed: {row.error_code}.",
+                "The worker's log has the detail, under task_failed.",
+                task=task,
+            )
+        elif row.outcome == TaskRun.Outcome.LOST:
+            yield warning(
+                "task_lost",
+                f"The worker died in the last run of {task}.",
+                "If that happens again, look at the worker's memory limit and its log.",
+                task=task,
+            )
+    if late or len(never) == len(schedule):
+        yield problem(
+            "worker_not_seen",
+            f"No worker has done lately: {', '.join(late or never)}; {_NEVER_DONE}.",
+            "See that a worker and exactly one beat run, and reach the same REDIS_URL and database (docs/runbook.md).",
+        )
+    elif never:
+        yield warning(
+            "task_never_run",
+            f"Never done yet: {', '.join(never)}.",
+            "Right within the first hour after a start. Later: see that beat runs this version.",
+        )
+    else:
+        yield ok(
+            f"{len(schedule)} scheduled tasks, the last run {span(now - max(row.started_at for row in newest.values()))} ago"
+        )
+
+
+def sources(now: datetime) -> Iterator[Finding]:
+    """What is read again and again: read lately, and nothing waits for a person."""
+    for row in held_answers.waiting():
+        yield warning(
+            "answer_held",
+            f"{row.source_id} answered with {row.summary.get('removed')} of {row.summary.get('before')} gone, which waits since {row.held_at:%Y-%m-%d %H:%M} UTC.",
+            "Look at it with manage.py held, then accept or refuse it.",
+            source=row.source_id,
+        )
+    wanted = _wanted()
+    rows = {row.key: row for row in Source.objects.filter(key__in=wanted)}
+    never = [key for key in wanted if key not in rows or rows[key].succeeded_at is None]
+    failed = [row for row in rows.values() if row.state == Source.State.FAILED]
+    stale = [row for row in rows.values() if row.succeeded_at is not None and now - row.succeeded_at > STALE]
+    if failed:
+        yield warning(
+            "source_failed",
+            f"{len(failed)} of {len(wanted)} source(s) could not be read: {_some(f'{row.key} ({row.error_code})' for row in failed)}.",
+            "The last good answer stays in force. manage.py refresh catalogue ACCOUNT shows the cause; docs/onboarding.md has the reader role.",
+        )
+    for kind, why in (
+        (DIRECTORY, "roles that ask for a fresh directory are closed"),
+        (ACCOUNT, "roles made since are not known"),
+    ):
+        old = [row.key for row in stale if row.key.startswith(kind)]
+        if old:
+            yield warning(
+                "source_stale",
+                f"Not read for more than a day: {_some(old)}; {why}.",
+                "See that the worker runs, and what the last attempts said.",
+            )
+    silent = [key for key in never if key.startswith(DIRECTORY)]
+    if silent:
+        yield problem(
+            "directory_silent",
+            f"Never heard of: {_some(silent)}. Everybody of its provider is refused until it answers.",
+            "Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh).",
+        )
+    unread = [key for key in never if not key.startswith(DIRECTORY)]
+    if unread:
+        yield warning(
+            "catalogue_unread",
+            f"Never read: {_some(unread)}. Its roles' existence and longest sessions are not known.",
+            "Let its owner apply manage.py onboard ACCOUNT, which makes the reader role too; then manage.py refresh catalogue ACCOUNT.",
+        )
+    if wanted and not (failed or stale or never):
+        yield ok(f"{len(wanted)} source(s), each read within a day")
+    elif not wanted:
+        yield ok("No account and no directory to read")
+
+
+def _wanted() -> list[str]:
+    document = current.mapping().document
+    organization = [current.ORGANIZATION] if settings.ROLEGATE_ORGANIZATION_ROLE else []
+    accounts = [f"{ACCOUNT}{account.id}" for account in document.accounts]
+    return organization + accounts + [f"{DIRECTORY}{found.slug}" for found in document.directories]
+
+
+def _some(names: Iterator[str] | list[str]) -> str:
+    listed = sorted(names)
+    rest = len(listed) - _SHOWN
+    return ", ".join(listed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
