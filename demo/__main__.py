@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import secrets
@@ -14,11 +15,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from demo import check, estate
 from demo.aws.server import LocalAws
 from demo.cast import CAST
+from demo.company import accounts, furnish, past
+from demo.company.people import HEADCOUNT, PASSWORD, everybody
 from demo.idp.oidc_views import OidcClient
 from demo.idp.server import CorporateIdp
 from demo.processes import Child, DemoFailed, run, wait_for
@@ -60,6 +64,7 @@ def environment(idp_secret: str, aws: LocalAws) -> dict[str, str]:
         "ROLEGATE_SECRET_KEY": kept_secret("secret_key"),
         "ROLEGATE_SIGNIN_ENDPOINT_URL": aws.federation_url,
         "ROLEGATE_SAML_ENDPOINT_URL": f"{aws.url}/saml",
+        "ROLEGATE_ORGANIZATION_ROLE": furnish.READER_OF_ORGANIZATION,
         "DEMO_OIDC_SECRET": idp_secret,
         "AWS_ENDPOINT_URL_STS": aws.url,
         "AWS_ENDPOINT_URL_IAM": aws.url,
@@ -96,7 +101,34 @@ def identity_provider(secret: str) -> CorporateIdp:
         (f"{GATEWAY}/signin/", f"{GATEWAY}/signout/done", f"{GATEWAY}/"),
         f"{GATEWAY}/oidc/corp-oidc/backchannel-logout",
     )
-    return CorporateIdp(IDP_PORT, [f"{GATEWAY}/saml/corp/metadata"], [client], key_folder=VAR / "idp")
+    return CorporateIdp(
+        IDP_PORT, [f"{GATEWAY}/saml/corp/metadata"], [client], key_folder=VAR / "idp", people=everybody()
+    )
+
+
+def seed_history(manage: list[str], env: dict[str, str]) -> dict[str, str]:
+    """Ninety days into a gateway that is new. Returns role ARN -> when it was last used. Raises DemoFailed.
+
+    A gateway that was used before is left as it is; what its first start told of the roles is told again.
+    """
+    document, told = VAR / "company.json", VAR / "last_used.json"
+    if not told.exists():
+        document.write_text(json.dumps(past.history()))
+        said = run("Writing ninety days of history", [*manage, "seed_history", str(document)], env, fine=(0, 3))
+        told.write_text(said if said.startswith("{") else "{}")
+        if not said.startswith("{"):
+            print("  This gateway was used before there was a history: delete var/demo to have one.")
+    return dict(json.loads(told.read_text()))
+
+
+def read_catalogue(manage: list[str], env: dict[str, str]) -> None:
+    """The gateway reads the organization and its accounts. One account has no reader role, as somewhere it always is."""
+    print("Reading the accounts' roles ...")
+    said = run("Reading the catalogue", [*manage, "refresh", "catalogue"], env, fine=(0, 1))
+    living = sum(1 for account in accounts.accounts() if account.state == "ACTIVE")
+    # The organization counts as one more; a demo that was killed a minute ago may hold the lease: the worker reads them then.
+    if f"{living + 1} read, {living} in order" not in said:
+        print(said)
 
 
 def start(undo: list[Callable[[], None]]) -> tuple[list[Child], dict[str, str]]:
@@ -117,6 +149,7 @@ def start(undo: list[Callable[[], None]]) -> tuple[list[Child], dict[str, str]]:
     manage = [sys.executable, "manage.py"]
     print("Preparing the database ...")
     run("Migrating the database", [*manage, "migrate", "--verbosity", "0"], env)
+    last_used = seed_history(manage, env)
     run("Collecting the static files", [*manage, "collectstatic", "--noinput", "--verbosity", "0"], env)
     run("Applying demo/mapping.yaml", [*manage, "apply", "demo/mapping.yaml", "--comment", "make demo"], env)
     programs = Path(sys.executable).parent
@@ -130,11 +163,8 @@ def start(undo: list[Callable[[], None]]) -> tuple[list[Child], dict[str, str]]:
     undo.append(gateway.stop)
     wait_for(f"{GATEWAY}/readyz", gateway)
     estate.furnish(aws, ISSUER)
-    print("Reading the accounts' roles ...")
-    try:
-        run("Reading the catalogue", [*manage, "refresh", "catalogue"], env)
-    except DemoFailed as error:  # a demo that was killed a minute ago may hold the lease: the worker reads them then
-        print(f"  {error}")
+    furnish.furnish(aws, ISSUER, last_used, datetime.now(UTC))
+    read_catalogue(manage, env)
     worker = Child(
         "The Celery worker",
         [str(programs / "celery"), "-A", "config.celery", "worker", "-B", "--concurrency", "1", "--loglevel", "INFO",
@@ -163,6 +193,12 @@ def banner() -> str:
   Open   {GATEWAY}
   and sign in as    name    password
 {people}
+  and the other {HEADCOUNT - len(CAST)} people of the company, whose password is {PASSWORD}: the provider's
+  sign-in page lists and finds them.
+
+  The administrators' side is {GATEWAY}/staff/: carol sees and does
+  everything, heidi the mapping, ivan the shop's accounts, frank approvals,
+  grace looks at all of it and changes nothing.
 
   The identity provider is http://127.0.0.1:{IDP_PORT}, the local AWS {aws}.
   The issuer is {ISSUER}: plain http, on loopback, in this demo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ SAML_AUDIENCES = [
 ]
 
 
+@functools.cache
+def _document() -> dict[str, Any]:
+    return dict(yaml.safe_load(MAPPING.read_text()))
+
+
 def accounts() -> list[dict[str, Any]]:
-    """The accounts of the mapping document."""
-    document = yaml.safe_load(MAPPING.read_text())
-    return list(document["accounts"])
+    """The accounts that the mapping document names."""
+    return list(_document()["accounts"])
 
 
 def trust_policy(provider_arn: str, issuer: str) -> dict[str, Any]:

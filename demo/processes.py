@@ -63,15 +63,19 @@ def tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LINES_SHOWN:])
 
 
-def run(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """A command that must succeed, out of reach of Ctrl-C as every child is. Raises DemoFailed with what it said."""
+def run(name: str, command: Sequence[str], environment: Mapping[str, str], fine: Sequence[int] = (0,)) -> str:
+    """A command that must succeed, out of reach of Ctrl-C as every child is. Returns what it wrote to standard output.
+
+    `fine`: the exit statuses that are no failure. Raises DemoFailed with what it said.
+    """
     done = subprocess.run(
         command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         start_new_session=True,
     )  # fmt: skip
-    if done.returncode:
+    if done.returncode not in fine:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-LINES_SHOWN:])
         raise DemoFailed(f"{name} did not work:\n{said}")
+    return done.stdout
 
 
 def wait_for(url: str, child: Child, seconds: float = 60) -> None:

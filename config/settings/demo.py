@@ -4,10 +4,11 @@ from datetime import timedelta
 
 from config.env import Environment
 from config.settings.base import *
-from config.settings.base import BASE_DIR, CELERY_BEAT_SCHEDULE, read_environment
+from config.settings.base import BASE_DIR, CELERY_BEAT_SCHEDULE, INSTALLED_APPS, read_environment
 
 DEBUG = False
 ROLEGATE_DEMO = True
+INSTALLED_APPS = [*INSTALLED_APPS, "config.demo_history"]  # `seed_history`, which no other gateway has
 _var = BASE_DIR / "var" / "demo"
 _broker = _var / "broker"
 _kept = _var / "secret_key"  # so that manage.py works beside a running demo with nothing set but the settings module

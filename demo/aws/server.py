@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.wrappers import Request, Response
 
-from demo.aws import registry
+from demo.aws import bulk, registry
 from demo.aws.console import PATHS, Console, make_app
 from demo.aws.errors import AwsError, json_body, query_xml, s3_xml
 from demo.aws.moto_backend import MotoBackend
@@ -105,6 +105,12 @@ class LocalAws:
         self.registry.roles[role.arn] = role
         self.moto.mirror_role(role)
         return role.arn
+
+    def put_roles(self, roles: Iterable[tuple[registry.Role, bulk.RoleFacts]]) -> None:
+        """Hundreds of roles at once, as `create_role` makes one. Needs `start`."""
+        made = list(roles)
+        self.registry.roles.update({role.arn: role for role, _ in made})
+        bulk.put_roles(made)
 
     def delete_role(self, arn: str) -> None:
         """The role is gone; sessions of it go on, as in AWS."""

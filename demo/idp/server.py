@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, Response, make_response, redirect, render_template, request
 
 from demo import keypair
-from demo.cast import CAST, check_password
+from demo.cast import CAST, Actor, check_password
 from demo.idp import oidc_views, saml_views
 from demo.idp.oidc_views import OidcClient, OidcProvider
 from demo.idp.saml_views import SamlProvider
@@ -31,12 +31,17 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def searchable(person: Actor) -> str:
+    """What the search on the sign-in page looks through."""
+    return " ".join((person.name, person.login, person.department, *person.groups)).casefold()
+
+
 class CorporateIdp:
     """A SAML 2.0 identity provider and OpenID Connect provider with one cast of people and one sign-in page.
 
     `port` 0 takes any free one. `sp_metadata_urls`: where the SAML service providers publish their metadata, fetched when
     first wanted. `oidc_clients`: relying parties. `key_folder`: keeps the key over restarts. `encrypt_assertions`: encrypt
-    with the key in the SP's metadata. `groups_in_id_token`: False leaves the groups to userinfo. `clock`: for tests.
+    with the key in the SP's metadata. `groups_in_id_token`: False leaves the groups to userinfo. `people`: who can sign in. `clock`: for tests.
     `refusals` and `backchannel_answers` say what happened, for tests. Raises PortInUse.
     """
 
@@ -49,6 +54,7 @@ class CorporateIdp:
         *,
         encrypt_assertions: bool = False,
         groups_in_id_token: bool = True,
+        people: Mapping[str, Actor] = CAST,
         clock: Callable[[], datetime] = system_clock,
     ) -> None:
         self._server = ThreadedServer(port)
@@ -56,6 +62,7 @@ class CorporateIdp:
         self.now = clock
         self.encrypt_assertions = encrypt_assertions
         self.groups_in_id_token = groups_in_id_token
+        self.people = people
         self.pair = keypair.load_or_generate(key_folder, "idp", "Example Corp DEMO identity provider")
         self.service_providers = ServiceProviders(tuple(sp_metadata_urls))
         self.sessions: Expiring[Session] = Expiring(SESSION_LIFETIME)
@@ -109,14 +116,10 @@ class CorporateIdp:
             ), 400
         asker = pending.asker if pending else ""
         if request.method == "GET":
-            return render_template(
-                "signin.html", cast=CAST.values(), key=key, asker=asker, login=request.args.get("as", ""), wrong=False
-            )
-        actor = check_password(request.form.get("login", ""), request.form.get("password", ""))
+            return self._form(key, asker, request.args.get("as", ""))
+        actor = check_password(request.form.get("login", ""), request.form.get("password", ""), self.people)
         if actor is None:
-            return render_template(
-                "signin.html", cast=CAST.values(), key=key, asker=asker, login=request.form.get("login", ""), wrong=True
-            ), 401
+            return self._form(key, asker, request.form.get("login", ""), wrong=True), 401
         now = self.now()
         session = Session(actor, now, now + SESSION_LIFETIME)
         taken = self.pending.pop(key, now)
@@ -124,6 +127,19 @@ class CorporateIdp:
         # Lax: the gateway's redirect is a top-level GET from another site and must find the session.
         answer.set_cookie(COOKIE, self.sessions.put(session, now), httponly=True, samesite="Lax", path="/")
         return answer
+
+    def _form(self, key: str, asker: str, login: str, *, wrong: bool = False) -> str:
+        """The sign-in page: the cast, then everybody else, or whom `find` finds among them."""
+        wanted = request.args.get("find", "").strip().casefold()
+        others = [
+            person
+            for person in self.people.values()
+            if person.login not in CAST and all(word in searchable(person) for word in wanted.split())
+        ]
+        return render_template(
+            "signin.html", cast=CAST.values(), others=others, many=len(self.people) > len(CAST), find=wanted,
+            searchable=searchable, key=key, asker=asker, login=login, wrong=wrong,
+        )  # fmt: skip
 
     def _sign_out(self) -> Any:
         session = self.current_session()

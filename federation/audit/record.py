@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,6 +24,22 @@ Outcome = Literal["ok", "refused", "failed"]
 _LONGEST_TEXT = 2048
 _locked_head = compiled.ByKey(AuditHead, "id", for_update=True)
 _append = compiled.Insert(AuditEvent)
+
+
+_BATCH = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event that is to be written: the arguments of `record`, for many at once."""
+
+    kind: Kind
+    actor: str
+    outcome: Outcome
+    origin: Origin
+    now: datetime
+    reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class AuditOutsideTransaction(RuntimeError):
@@ -91,23 +108,57 @@ def record(
     if not connection.in_atomic_block:
         raise AuditOutsideTransaction(kind)
     head = lock_head()
-    event = AuditEvent(
-        seq=head.seq + 1,
-        at=now,
-        kind=kind.value,
-        outcome=outcome,
-        actor=_clean(actor)[:255],
-        reason=reason[:128],
-        request_id=_clean(origin.request_id)[:64],
-        address=_clean(origin.address)[:64],
-        data=_clean(data),
-    )
-    key = chain.chain_key(str(settings.SECRET_KEY))
-    event.mac = chain.link_mac(key, head.last_mac, event.seq, content(event))
+    event = _linked(Entry(kind, actor, outcome, origin, now, reason, data), head.seq + 1, head.last_mac)
     _append(event)
-    sql = f"UPDATE {compiled.table(AuditHead)} SET seq = %s, last_mac = %s, mac = %s WHERE id = 1"  # noqa: S608  ours
-    compiled.execute(sql, [event.seq, event.mac, chain.head_mac(key, event.seq, event.mac)])
+    _seal(event)
     return event
+
+
+def record_all(entries: Iterable[Entry]) -> int:
+    """Write many events at the end of the chain, in their order, inside the caller's transaction. Returns how many.
+
+    As `record` writes each, with one statement for two thousand. Raises as it does.
+    """
+    if not connection.in_atomic_block:
+        raise AuditOutsideTransaction("record_all")
+    head = lock_head()
+    seq, mac, rows, written = head.seq, head.last_mac, [], 0
+    for entry in entries:
+        event = _linked(entry, seq + 1, mac)
+        seq, mac, written = event.seq, event.mac, written + 1
+        rows.append(event)
+        if len(rows) >= _BATCH:
+            AuditEvent.objects.bulk_create(rows)
+            _seal(rows[-1])
+            rows = []
+    if rows:
+        AuditEvent.objects.bulk_create(rows)
+        _seal(rows[-1])
+    return written
+
+
+def _linked(entry: Entry, seq: int, previous: str) -> AuditEvent:
+    """The row of an event, chained to the one before it."""
+    event = AuditEvent(
+        seq=seq,
+        at=entry.now,
+        kind=entry.kind.value,
+        outcome=entry.outcome,
+        actor=_clean(entry.actor)[:255],
+        reason=entry.reason[:128],
+        request_id=_clean(entry.origin.request_id)[:64],
+        address=_clean(entry.origin.address)[:64],
+        data=_clean(dict(entry.data)),
+    )
+    event.mac = chain.link_mac(chain.chain_key(str(settings.SECRET_KEY)), previous, seq, content(event))
+    return event
+
+
+def _seal(last: AuditEvent) -> None:
+    """Move the head to the last row."""
+    key = chain.chain_key(str(settings.SECRET_KEY))
+    sql = f"UPDATE {compiled.table(AuditHead)} SET seq = %s, last_mac = %s, mac = %s WHERE id = 1"  # noqa: S608  ours
+    compiled.execute(sql, [last.seq, last.mac, chain.head_mac(key, last.seq, last.mac)])
 
 
 def record_or_log(

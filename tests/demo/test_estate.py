@@ -11,9 +11,13 @@ import yaml
 
 from demo import estate
 from demo.cast import CAST, check_password
+from demo.company import accounts, past, people
+from demo.company.accounts import FOR_PEOPLE
 from demo.processes import Child, DemoFailed, run, wait_for
 from federation.mapping.document import parse
 
+# Role -> the longest session that it allows, of those in the estate and those of the whole company.
+LONGEST = {**{role: seconds for role, (seconds, _) in FOR_PEOPLE.items()}, **estate.ROLES}
 DOCUMENT = yaml.safe_load(estate.MAPPING.read_text())
 
 
@@ -30,7 +34,7 @@ def named_roles(rule):
 
 def test_every_role_that_a_rule_gives_exists():
     given = {role for rule in DOCUMENT["mapping"] for role in named_roles(rule)}
-    assert given <= estate.ROLES.keys()
+    assert given <= LONGEST.keys()
     expression = next(
         group["regex"]
         for rule in DOCUMENT["mapping"]
@@ -59,7 +63,7 @@ def test_rules_never_ask_for_longer_than_the_roles_allow():
     hours = {"1h": 3600, "2h": 7200, "4h": 14400, "8h": 28800}
     for rule in DOCUMENT["mapping"]:
         for role in named_roles(rule):
-            assert hours[rule.get("session", {}).get("duration", "1h")] <= estate.ROLES[role]
+            assert hours[rule.get("session", {}).get("duration", "1h")] <= LONGEST[role]
 
 
 def test_the_cast_is_told_apart():
@@ -68,6 +72,37 @@ def test_the_cast_is_told_apart():
     assert check_password("Alice", "wonderland") is CAST["alice"]
     assert check_password("alice", "builder") is None
     assert check_password("mallory", "") is None
+
+
+def test_the_company_is_as_large_as_it_says_and_the_same_each_time():
+    living = [account for account in accounts.accounts() if account.state == "ACTIVE"]
+    assert len(living) == len({account.id for account in living}) == 40
+    assert {account["id"] for account in estate.accounts()} <= {account.id for account in living}
+    lives = people.lives()
+    assert len(lives) == len({life.actor.subject for life in lives}) == len({life.actor.email for life in lives}) == 300
+    assert list(people.everybody())[: len(CAST)] == list(CAST)
+    assert check_password("alice", "wonderland", people.everybody()) is CAST["alice"]
+    assert check_password(lives[-1].actor.login, people.PASSWORD, people.everybody()) == lives[-1].actor
+    assert check_password(lives[-1].actor.login, people.PASSWORD) is None
+    assert past.history() == past.history()
+
+
+def test_the_company_has_six_hundred_roles_that_the_gateway_reads():
+    providers = {account.id: f"arn:aws:iam::{account.id}:saml-provider/rolegate" for account in accounts.accounts()}
+    made = accounts.roles(providers, "http://localhost:8000/issuer")
+    assert len(made) == len({(role.account, role.name) for role in made})
+    closed = next(account.id for account in accounts.accounts() if account.name == accounts.NOT_ONBOARDED)
+    living = [account for account in accounts.accounts() if account.state == "ACTIVE"]
+    estates = (len(estate.ROLES) + 1) * len(estate.accounts())
+    readers = len(living) - len(estate.accounts()) - 1
+    assert estates + readers + sum(1 for role in made if role.account != closed) == 600
+
+
+@pytest.mark.parametrize("rule", [rule["name"] for rule in DOCUMENT["mapping"]])
+def test_a_rule_can_be_taken_out_of_the_text(rule):
+    text = past.without_rules(estate.MAPPING.read_text(), [rule])
+    names = [left["name"] for left in yaml.safe_load(text)["mapping"]]
+    assert names == [other["name"] for other in DOCUMENT["mapping"] if other["name"] != rule]
 
 
 def test_a_child_that_dies_is_reported_with_its_last_words(tmp_path):
