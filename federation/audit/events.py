@@ -43,3 +43,4 @@ class Kind(StrEnum):
     SERVICE_TOKEN_MADE = "service_token.made"
     SERVICE_TOKEN_REVOKED = "service_token.revoked"
     STAFF_REFUSED = "staff.refused"
+    TASK_ASKED = "task.asked"

@@ -35,6 +35,7 @@ SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
     (
         _("Gateway"),
         (
+            Place("staff-tasks", _("Background work"), Capability.SEE_TASKS),
             Place("staff-rights", _("Rights"), Capability.SEE_RIGHTS),
         ),
     ),

@@ -56,6 +56,19 @@ def span_of_time(seconds: int | None) -> str:
 
 
 @register.filter
+def lasted(seconds: float | None) -> str:
+    """How long something took: 0.42 -> "0.4 s", 75 -> "1 min 15 s", 5400 -> "1 h 30 min"; None -> ""."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes >= 60:
+        return span_of_time(int(seconds))
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@register.filter
 def utc(moment: datetime | None) -> SafeString:
     """An aware datetime as <time>, to the minute, in UTC."""
     if moment is None:

@@ -33,6 +33,7 @@ PUBLIC = {"oauth-metadata", "issuer-discovery", "issuer-jwks", "issuer-saml-meta
 CHANGES_BY_GET = {"sign-in-begin", "sign-in-complete", "oidc-callback", "saml-slo"}
 SAMPLES = {
     "number": "0",
+    "task": "purge_expired",
     "provider": "corp",
     "account_id": cast.PROD,
     "role_name": "ReadOnly",

@@ -42,3 +42,10 @@ def console(publish, gateway_keys, signed_in):
 @pytest.fixture
 def owner(console):
     return console("owner")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """No worker runs here: whoever asks for one is told so at once."""
+    monkeypatch.setattr("federation.flows.background._SECONDS_TO_ANSWER", 0.02)
+    monkeypatch.setattr("federation.flows.background._SECONDS_TO_CONNECT", 0.2)

@@ -16,7 +16,7 @@ from tests import cast
 from tests.portal.conftest import soup
 from tests.portal.staff.conftest import RIGHT_NAMES
 
-SAMPLES = {"number": "0"}
+SAMPLES = {"number": "0", "task": "purge_expired"}
 
 
 def addresses(account_id=cast.STAGING):
