@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from federation.flows import provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
+from federation.flows import refresh_entitlements as entitlements
 from federation.flows import rotate_keys as keys
 
 
@@ -26,6 +27,12 @@ def purge_expired() -> None:
 def refresh_catalogue() -> None:
     """Read every account's roles."""
     catalogue.refresh_catalogue(now=timezone.now())
+
+
+@shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]
+def refresh_entitlements() -> None:
+    """Work out who has which role, where something has changed."""
+    entitlements.refresh(now=timezone.now())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -150,6 +150,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(minutes=10),
     },
     "refresh-catalogue": {"task": "federation.tasks.refresh_catalogue", "schedule": timedelta(hours=1)},
+    # Asks what has changed, and mostly nothing has. What waited for a worker for so long is asked again anyway.
+    "refresh-entitlements": {
+        "task": "federation.tasks.refresh_entitlements",
+        "schedule": timedelta(seconds=15),
+        "options": {"expires": 15},
+    },
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
     "purge-expired": {"task": "federation.tasks.purge_expired", "schedule": timedelta(hours=1)},
 }

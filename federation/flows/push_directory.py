@@ -27,6 +27,7 @@ from federation.flows.latest_word import subject_column
 from federation.mapping.rules import Directory
 from federation.models import compiled
 from federation.models import directory as members
+from federation.models.access_changes import note_members, note_providers, note_subjects
 from federation.models.directory import HELD_GROUP, SOURCE, DirectoryGroup, DirectoryUser, GroupNesting, Membership
 from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
@@ -87,6 +88,7 @@ def create_person(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
         with transaction.atomic():
             row.save(force_insert=True)
             _contact(channel, changed=True)
+            note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
             if not row.active:
                 _end_access(channel, [row], "is inactive in")
             _told_of_person(channel, row, "made", found.attributes)
@@ -118,6 +120,7 @@ def delete_person(channel: Channel, user_id: str, *, if_match: str = "") -> Outc
         row.save(update_fields=["active", "deleted_at", "modified_at", "name", "emails", "attributes"])
         members.end_memberships_of(row, channel.now)
         _contact(channel, changed=True)
+        note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
         _end_access(channel, [row], "was deleted from")
         _told_of_person(channel, row, "deleted", ())
     return Outcome(204, _location(channel, "User", row))
@@ -138,6 +141,8 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 row.modified_at = channel.now
                 row.save()
                 _contact(channel, changed=True)
+                named = [_subject(channel, before), _subject(channel, row)]
+                note_subjects(channel.directory.provider, named, at=channel.now)
                 if before.active and not row.active:
                     _end_access(channel, [before, row], "is inactive in")
                 change: PersonChange = "changed"
@@ -174,8 +179,7 @@ def _person_outcome(channel: Channel, row: DirectoryUser, *, status: int = 200) 
 
 def _end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
     """End the sessions and command lines of whoever signs in as one of these: a person's row before and after the change."""
-    column = subject_column(channel.directory)
-    subjects = {str(getattr(row, column)) for row in rows} - {""}
+    subjects = {_subject(channel, row) for row in rows} - {""}
     for person in Person.objects.filter(provider=channel.directory.provider, subject__in=subjects):
         revoke.revoke(
             person,
@@ -186,6 +190,11 @@ def _end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> No
             now=channel.now,
             family_reason="disabled_in_directory",
         )
+
+
+def _subject(channel: Channel, row: DirectoryUser) -> str:
+    """What the identity provider calls them, "" where the directory does not say."""
+    return str(getattr(row, subject_column(channel.directory)))
 
 
 PersonChange = Literal["made", "changed", "disabled", "enabled", "deleted"]
@@ -269,6 +278,7 @@ def _change_group(channel: Channel, group_id: str, if_match: str, read: Any) -> 
         renamed = (row.display_name, row.external_id) != (found.display_name, found.external_id)
         if renamed:
             members.keep_under_old_name(row, channel.now)
+            note_providers([channel.directory.provider], at=channel.now)
             row.display_name, row.external_id = found.display_name, found.external_id
         if row.held_at is not None and (found.members.cleared or accepted):
             # Its whole membership is said anew, or what was held has been let through: nothing waits any more.
@@ -334,9 +344,13 @@ def _change_members(
     if leaving_groups:
         GroupNesting.objects.filter(parent=group, child_id__in=_uuids(leaving_groups)).delete()
     added = members.add_members(group, people, now) if people else []
+    note_members([*leaving, *added], at=now)
+    people_added = len(added)
     for child in _uuids(groups):
         _, made = GroupNesting.objects.get_or_create(parent=group, child_id=child, defaults={"since": now})
         added += [str(child)] * made
+    if leaving_groups or len(added) > people_added:
+        note_providers([channel.directory.provider], at=now)
     return added, {**leaving, **leaving_groups}
 
 

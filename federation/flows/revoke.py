@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
 from federation.errors import NotFound
+from federation.models.access_changes import note_people
 from federation.models.clients import TokenFamily
 from federation.models.people import Person
 from federation.models.sessions import PortalSession, SignInState
@@ -54,6 +55,8 @@ def revoke(
         Person.objects.filter(pk=person.pk).update(
             session_epoch=F("session_epoch") + 1, **({"active": False} if disable else {})
         )
+        if disable:
+            note_people([person.pk], at=now)
         ended, _ = PortalSession.objects.filter(person=person).delete()
         SignInState.objects.filter(person=person, completed_at=None).update(completed_at=now)
         TokenFamily.objects.filter(person=person, revoked_at=None).update(revoked_at=now, revoked_reason=family_reason)
@@ -76,6 +79,7 @@ def allow_again(person: Person, *, actor: str, why: str, origin: Origin, now: da
     """Undo `disable`: the person may sign in again."""
     with transaction.atomic():
         Person.objects.filter(pk=person.pk).update(active=True)
+        note_people([person.pk], at=now)
         record(
             Kind.REVOKED,
             actor=actor,

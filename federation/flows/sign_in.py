@@ -37,6 +37,7 @@ from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider
 from federation.mapping.session import session_name
 from federation.models import compiled, current
+from federation.models.access_changes import note_people
 from federation.models.people import PastClaims, Person
 from federation.models.secrets import reveal
 from federation.models.sessions import SignInState, UsedCredential
@@ -232,7 +233,7 @@ def _person(identity: Identity, now: datetime) -> Person:
 
 
 def _keep_claims(person: Person, now: datetime) -> None:
-    """Remember these claims if they differ from the last ones that are remembered. One statement."""
+    """Remember these claims if they differ from the last ones that are remembered. One statement, two where they do."""
     claims = {
         "groups": person.groups,
         "groups_complete": person.groups_complete,
@@ -244,11 +245,13 @@ def _keep_claims(person: Person, now: datetime) -> None:
     past = compiled.table(PastClaims)
     columns = ", ".join(compiled.column(PastClaims, name) for name in values)
     holes = ", ".join(["%s"] * len(values))
-    compiled.execute(
+    changed = compiled.execute(
         f"INSERT INTO {past} ({columns}) SELECT {holes} WHERE NOT EXISTS (SELECT 1 FROM (SELECT digest FROM {past} "  # noqa: S608  ours
         "WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1) newest WHERE newest.digest = %s)",
         [*compiled.adapt(PastClaims, **values), *compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)],
     )
+    if changed:
+        note_people([person.pk], at=now)
 
 
 def _limit_person(identity: Identity, now: datetime) -> None:

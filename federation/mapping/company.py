@@ -87,9 +87,14 @@ def grants_of_everyone(
 
 def reach_of_everybody(mapping: CompiledMapping) -> Reach:
     """What the decision on any identity can look at: the union of every reach that `decide` could ask a reader for."""
+    return reach_of(mapping, mapping.rules)
+
+
+def reach_of(mapping: CompiledMapping, rules: Iterable[CompiledRule]) -> Reach:
+    """What these rules of the mapping can look at, whomever they hold for."""
     wanted = []
     arns: list[tuple[str, str]] = []
-    for compiled in mapping.rules:
+    for compiled in rules:
         if compiled.denies:
             continue  # a deny is told the role
         wanted.append(compiled.target.wants())
@@ -152,7 +157,7 @@ class Company:
         if not isinstance(catalogue, Mapping):
             catalogue = catalogue(reach_of_everybody(mapping))
         self.mapping, self.now, self.catalogue = mapping, now, catalogue
-        self._rules = tuple(_Rule(compiled) for compiled in mapping.rules)
+        self._rules: list[_Rule | None] = [None] * len(mapping.rules)
         whens = [compiled.rule.when for compiled in mapping.rules]
         self._asks_mfa = any(when.mfa is not None for when in whens)
         self._asks_provider = any(when.provider for when in whens)
@@ -222,9 +227,15 @@ class Company:
             tuple(identity.attributes.get(name, ()) for name in self._attributes) if self._attributes else None,
         )
 
+    def _rule(self, number: int) -> _Rule:
+        rule = self._rules[number]
+        if rule is None:
+            rule = self._rules[number] = _Rule(self.mapping.rules[number])
+        return rule
+
     def _answer(self, number: int, traits: dict[int, Answer], facts: Facts, groups: Iterable[str]) -> Answer:
         """Whether the conditions hold of somebody whose groups point to the rule. `traits`: answers for people alike."""
-        rule = self._rules[number]
+        rule = self._rule(number)
         answer = Answer.YES
         if rule.of_person:
             found = traits.get(number)
@@ -255,7 +266,7 @@ class Company:
         denies: list[_Deny] = []
         rules, allows = self._rules, self._allows
         for number in sorted(numbers):
-            rule = rules[number]
+            rule = rules[number] or self._rule(number)
             if rule.of_person or rule.of_groups:
                 answer = self._answer(number, traits, facts, groups)
                 if answer is Answer.NO or (answer is Answer.UNKNOWN and not rule.denies):

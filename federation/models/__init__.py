@@ -1,10 +1,12 @@
 """The tables. Rows hold state, never rules: those are in `mapping`, `signin`, `issuer` and `flows`."""
 
 from federation.models.access import RateWindow
+from federation.models.access_changes import AccessChange
 from federation.models.accounts import OrganizationAccount, Role
 from federation.models.audit import AuditEvent, AuditHead
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
+from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
 from federation.models.keys import SigningKey
 from federation.models.mapping import MappingRevision
 from federation.models.people import PastClaims, Person
@@ -14,6 +16,7 @@ from federation.models.sessions import PortalSession, SignInState, UsedCredentia
 from federation.models.sync import HeldAnswer, Lease, Source, TaskRun
 
 __all__ = [
+    "AccessChange",
     "AccessToken",
     "AuditEvent",
     "AuditHead",
@@ -21,6 +24,10 @@ __all__ = [
     "DeviceGrant",
     "DirectoryGroup",
     "DirectoryUser",
+    "Entitlement",
+    "EntitlementState",
+    "GivenByRule",
+    "GivenRole",
     "GroupNesting",
     "HeldAnswer",
     "Lease",

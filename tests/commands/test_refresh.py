@@ -91,3 +91,18 @@ def test_a_second_one_at_the_same_time_says_so(run, aws):
     with pytest.raises(CommandError, match=cast.DEV):
         run("refresh", "catalogue", cast.DEV)
     assert aws.calls == []
+
+
+def test_entitlements_are_worked_out_and_counted(run, publish, sign_in_as):
+    publish()
+    sign_in_as(cast.alice())
+    assert run("refresh", "entitlements") == "everybody worked out, 4 row(s) added, 0 removed.\n"
+    assert run("refresh", "entitlements") == "0 person(s) worked out, 0 row(s) added, 0 removed.\n"
+    assert run("refresh", "entitlements", "--full") == "everybody worked out, 0 row(s) added, 0 removed.\n"
+
+
+def test_entitlements_that_another_worker_is_at_fail_the_command(run, publish):
+    publish()
+    leases.take("task:refresh_entitlements", timedelta(minutes=1))
+    with pytest.raises(CommandError, match="Another worker is working out the entitlements now"):
+        run("refresh", "entitlements")

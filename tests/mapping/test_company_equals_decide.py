@@ -75,7 +75,7 @@ def as_standing(standing):
     return set(standing.grants), standing.denied, standing.closed, standing.rules
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=EVERYTHING)
+@settings(max_examples=150, deadline=None, suppress_health_check=EVERYTHING)
 @given(timed(), companies, catalogues)
 def test_everybody_at_once_is_everybody_one_by_one(document, everybody, catalogue):
     compiled = compile_mapping(document)
@@ -84,7 +84,7 @@ def test_everybody_at_once_is_everybody_one_by_one(document, everybody, catalogu
     assert list(company.grants_of_everyone(compiled, everybody, NOW, catalogue)) == [one.grants for one in found]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=EVERYTHING)
+@settings(max_examples=100, deadline=None, suppress_health_check=EVERYTHING)
 @given(timed(), companies, catalogues)
 def test_the_reach_of_everybody_is_enough(document, everybody, catalogue):
     compiled = compile_mapping(document)

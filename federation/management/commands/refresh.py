@@ -1,4 +1,4 @@
-"""`manage.py refresh catalogue [ACCOUNT]`: read AWS now, as the background worker does on its schedule."""
+"""`manage.py refresh catalogue [ACCOUNT]` and `refresh entitlements`: do now what the background worker does on its schedule."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from federation.flows import refresh_catalogue as flow
+from federation.flows import refresh_entitlements
 from federation.management.base import GatewayCommand
 from federation.models import current
 
@@ -21,8 +22,15 @@ class Command(GatewayCommand):
         what = parser.add_subparsers(dest="what", required=True)
         catalogue = what.add_parser("catalogue", help="the organization's accounts and every account's roles")
         catalogue.add_argument("account", nargs="?", default="", help="id or name of one account")
+        entitlements = what.add_parser("entitlements", help="who has which role, for lists and reports")
+        entitlements.add_argument(
+            "--full", action="store_true", help="work out everybody, not only whom a change concerns"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["what"] == "entitlements":
+            self._entitlements(full=options["full"])
+            return
         now = timezone.now()
         results = (
             [self._one(options["account"])] if options["account"] else flow.refresh_catalogue(now=now, say=self._say)
@@ -37,6 +45,13 @@ class Command(GatewayCommand):
         )
         if bad:
             raise CommandError(f"{len(bad)} keep the last good listing: {', '.join(r.account_id for r in bad[:10])}.")
+
+    def _entitlements(self, *, full: bool) -> None:
+        done = refresh_entitlements.refresh(now=timezone.now(), full=full)
+        if done is None:
+            raise CommandError("Another worker is working out the entitlements now. Try again in two minutes.")
+        who = "everybody" if done.everybody else f"{done.people} person(s)"
+        self.stdout.write(f"{who} worked out, {done.added} row(s) added, {done.gone} removed.")
 
     def _one(self, wanted: str) -> flow.Refreshed:
         for account in current.mapping().document.accounts:

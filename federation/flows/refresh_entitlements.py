@@ -1,0 +1,321 @@
+"""Keep the entitlements true: who has which role, worked out ahead for lists and reports. Minting never looks here.
+
+What has changed is found by versions (mapping, catalogue), by notes (`models.access_changes`: sign-ins, directories, people
+disabled), by moments (a rule that begins or ends, a directory that falls silent). Of the company only those are worked out
+again whom a change can concern, and only rows that differ are written. Everything is staged in a file first, then written in
+one transaction that also says what it was worked out from: killed at any moment, what was in force stays in force. A lease
+keeps two workers from doing the same; the transaction asks for it once more.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain, islice
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+
+from federation.flows import company, leases, runs
+from federation.flows.latest_word import subject_column
+from federation.identity import Identity
+from federation.mapping.company import Company, Given
+from federation.mapping.concerned import Concerned, changed_rules, rules_into, turned
+from federation.mapping.document import parse
+from federation.mapping.rules import Document, Rule
+from federation.models import current
+from federation.models.access_changes import AccessChange
+from federation.models.catalogue import ACCOUNT, reachable
+from federation.models.directory import SOURCE, DirectoryUser
+from federation.models.entitlements import EntitlementState, Staging, before, forget_unused, held_by, ids_of
+from federation.models.mapping import MappingRevision
+from federation.models.people import Person
+from federation.models.sync import Source
+
+TASK: Final = "refresh_entitlements"
+FEW: Final = 40
+"""People who are worked out one by one: for more of them it is quicker to work out the mapping for everybody."""
+_NOTES_AT_ONCE: Final = 10_000
+_IN_MEMORY: Final = 32 << 20  # bytes that are staged before a file is made
+
+_last: current.CurrentMapping | None = None  # what the last refresh of this process went by: saves parsing it again
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a refresh did. `people`: worked out again. `added`, `gone`: rows. `everybody`: nobody was left out."""
+
+    people: int
+    added: int
+    gone: int
+    everybody: bool
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done. `everybody`, or those in `people` and `providers`, and those whom `rules` can concern."""
+
+    mapping: current.CurrentMapping
+    now: datetime
+    accounts: dict[str, int]
+    silent: list[str]
+    notes: list[int] = field(default_factory=list)
+    everybody: bool = False
+    people: set[UUID] = field(default_factory=set)
+    providers: set[str] = field(default_factory=set)
+    rules: list[Rule] = field(default_factory=list)
+    state: EntitlementState | None = None
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the refresh ended that this one goes on from."""
+        return self.state.finished_at if self.state is not None else None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything in what the entitlements are worked out from has changed."""
+        state = self.state
+        return (
+            state is None
+            or bool(self.notes or self.everybody or self.people or self.providers or self.rules)
+            or (state.revision, state.sha256, state.organization, state.role_tags, state.accounts, state.silent)
+            != (*_stamp(self.mapping), self.accounts, self.silent)
+        )
+
+
+def refresh(*, now: datetime, full: bool = False) -> Refreshed | None:
+    """Bring the entitlements up to date; with `full`, by working out everybody anew. None where another worker is at it.
+
+    Where nothing has changed it costs a few indexed reads, and no run is recorded.
+    """
+    global _last  # noqa: PLW0603
+    plan = _plan(now)
+    if not full and not plan.is_needed:
+        return Refreshed(0, 0, 0, everybody=False)
+    with runs.run(TASK) as run:
+        if run is None:
+            return None
+        if EntitlementState.objects.filter(pk=1).values_list("finished_at", flat=True).first() != plan.finished_at:
+            plan = _plan(now)  # somebody was at it since
+        plan.everybody = plan.everybody or full
+        run.total(Person.objects.count() if plan.everybody else len(plan.people))
+        with (
+            tempfile.SpooledTemporaryFile(_IN_MEMORY) as added,
+            tempfile.SpooledTemporaryFile(_IN_MEMORY) as gone,
+        ):
+            staging = Staging(added, gone)
+            people = _work_out(plan, staging, run)
+            _swap(plan, staging, run.lease)
+        _last = plan.mapping
+        done = Refreshed(people, staging.added, staging.gone, plan.everybody)
+        run.row.total = run.row.done = people
+        run.detail = {"people": people, "added": staging.added, "gone": staging.gone, "everybody": plan.everybody}
+        return done
+
+
+# --- What has changed -----------------------------------------------------------------------------------------
+
+
+def _plan(now: datetime) -> _Plan:
+    mapping = current.mapping()
+    versions = Source.objects.filter(key__startswith=ACCOUNT).values_list("key", "version")
+    accounts = {key.removeprefix(ACCOUNT): version for key, version in versions}
+    plan = _Plan(mapping, now, accounts, _silent(mapping, now))
+    plan.state = EntitlementState.objects.filter(pk=1).first()
+    _read_notes(plan)
+    state = plan.state
+    if state is None:
+        plan.everybody = True
+        return plan
+    if (state.revision, state.sha256, state.organization, state.role_tags) != _stamp(mapping):
+        _compare_mappings(plan, state)
+    changed = {key for key in {*accounts, *state.accounts} if accounts.get(key) != state.accounts.get(key)}
+    if changed:
+        plan.rules += rules_into(mapping.compiled, changed)
+    plan.rules += turned(mapping.document.rules, state.judged_at, now)
+    plan.providers |= set(state.silent) ^ set(plan.silent)
+    return plan
+
+
+def _stamp(mapping: current.CurrentMapping) -> tuple[int, str, int, int]:
+    return mapping.number, mapping.sha256, mapping.organization, mapping.role_tags
+
+
+def _silent(mapping: current.CurrentMapping, now: datetime) -> list[str]:
+    """Slugs of the providers whose directory's word is too old to be believed for production."""
+    limited = [found for found in mapping.document.directories if found.stale_after is not None]
+    if not limited:
+        return []
+    keys = [f"{SOURCE}{directory.slug}" for directory in limited]
+    heard = dict(Source.objects.filter(pk__in=keys).values_list("key", "succeeded_at"))
+    silent = []
+    for directory in limited:
+        at = heard.get(f"{SOURCE}{directory.slug}")
+        if at is None or now - at > timedelta(seconds=directory.stale_after or 0):
+            silent.append(directory.provider)
+    return sorted(silent)
+
+
+def _compare_mappings(plan: _Plan, state: EntitlementState) -> None:
+    """Which rules differ from those that the entitlements go by; everybody, where more than rules may differ."""
+    if (state.organization, state.role_tags) != (plan.mapping.organization, plan.mapping.role_tags):
+        plan.everybody = True  # what the organization and the tags said then is not kept
+        return
+    old = _last.document if _last is not None and _stamp(_last) == _stamp_of(state) else _read(state)
+    new = plan.mapping.document
+    if old is None or (old.accounts, old.identity_providers, old.directories) != (
+        new.accounts, new.identity_providers, new.directories,
+    ):  # fmt: skip
+        plan.everybody = True
+        return
+    for rules in changed_rules(old.rules, new.rules):
+        plan.rules += rules
+
+
+def _stamp_of(state: EntitlementState) -> tuple[int, str, int, int]:
+    return state.revision, state.sha256, state.organization, state.role_tags
+
+
+def _read(state: EntitlementState) -> Document | None:
+    text = MappingRevision.objects.filter(pk=state.revision, sha256=state.sha256).values_list("text", flat=True).first()
+    return None if text is None else current.completed(parse(text))
+
+
+def _read_notes(plan: _Plan) -> None:
+    members: list[str] = []
+    for row in AccessChange.objects.order_by("pk")[:_NOTES_AT_ONCE]:
+        plan.notes.append(row.pk)
+        match row.kind:
+            case AccessChange.Kind.PERSON:
+                plan.people.update(UUID(key) for key in row.keys)
+            case AccessChange.Kind.SUBJECT:
+                plan.people.update(_people_called(row.keys[0], row.keys[1:]))
+            case AccessChange.Kind.MEMBER:
+                members += row.keys
+            case AccessChange.Kind.PROVIDER:
+                plan.providers.update(row.keys)
+            case _:
+                plan.everybody = True
+    if members:
+        plan.people.update(_people_behind(plan.mapping, members))
+
+
+def _people_called(provider: str, subjects: list[str]) -> Iterable[UUID]:
+    return Person.objects.filter(provider=provider, subject__in=subjects).values_list("pk", flat=True)
+
+
+def _people_behind(mapping: current.CurrentMapping, user_ids: list[str]) -> Iterator[UUID]:
+    """Ids of the people who sign in as these people of directories."""
+    for directory in mapping.document.directories:
+        of_directory = DirectoryUser.objects.filter(directory=directory.slug)
+        for start in range(0, len(user_ids), company.AT_ONCE):
+            some = of_directory.filter(pk__in=[UUID(key) for key in user_ids[start : start + company.AT_ONCE]])
+            subjects = [str(value) for value in some.values_list(subject_column(directory), flat=True)]
+            yield from _people_called(directory.provider, subjects)
+
+
+# --- Working it out --------------------------------------------------------------------------------------------
+
+
+def _work_out(plan: _Plan, staging: Staging, run: runs.Run) -> int:
+    """Stage the rows that differ. Returns how many people were worked out."""
+    members = _members(plan)
+    batch = list(islice(members, FEW + 1))
+    if len(batch) <= FEW:
+        give = _one_by_one(plan)
+    else:
+        of_everybody = Company(plan.mapping.compiled, plan.now, reachable)
+        give = lambda identity: of_everybody.standing(identity).grants
+    ids: dict[Given, int] = {}
+    people = 0
+    while batch:
+        people += len(batch)
+        _stage(batch, plan, staging, give, ids)
+        run.progress(people)
+        batch = list(islice(members, company.AT_ONCE))
+    return people
+
+
+def _members(plan: _Plan) -> Iterator[company.Member]:
+    """Those whom what has changed can concern."""
+    if not (plan.everybody or plan.providers or plan.rules):
+        chosen = sorted(plan.people)
+        for start in range(0, len(chosen), company.AT_ONCE):
+            rows = Person.objects.filter(pk__in=chosen[start : start + company.AT_ONCE]).order_by("pk")
+            yield from company.members(list(rows), plan.mapping, now=plan.now)
+        return
+    concerned = Concerned(plan.mapping.document, plan.rules, plan.now)
+    for member in company.everybody(plan.mapping, now=plan.now):
+        if (
+            plan.everybody
+            or member.person.pk in plan.people
+            or member.person.provider in plan.providers
+            or (member.identity is not None and concerned(member.identity))
+        ):
+            yield member
+
+
+def _one_by_one(plan: _Plan) -> Callable[[Identity], Iterable[Given]]:
+    """The decision that a page would make, with the little of the catalogue that it reads."""
+
+    def give(identity: Identity) -> list[Given]:
+        decision = plan.mapping.compiled.decide(identity, plan.now, reachable)
+        return [
+            Given(g.role_arn, g.role_name, g.account.id, g.rule, g.rules, g.approval is not None)
+            for g in decision.grants
+        ]
+
+    return give
+
+
+def _stage(
+    batch: list[company.Member],
+    plan: _Plan,
+    staging: Staging,
+    give: Callable[[Identity], Iterable[Given]],
+    ids: dict[Given, int],
+) -> None:
+    """Compare what these people have with what they are to have. `ids`: of the given roles that were met so far."""
+    gets = {member.person.pk: list(give(member.identity)) if member.identity else [] for member in batch}
+    unknown = [given for given in dict.fromkeys(chain.from_iterable(gets.values())) if given not in ids]
+    ids.update(zip(unknown, ids_of(unknown), strict=True))
+    held = held_by(list(gets))
+    differ: dict[UUID, tuple[set[int], dict[int, Given]]] = {}
+    for who, givens in gets.items():
+        wanted = [ids[given] for given in givens]
+        has = held.get(who)
+        if has is None:
+            staging.add(who, wanted, plan.mapping.number, plan.now)
+        elif has != set(wanted):
+            differ[who] = has, dict(zip(wanted, givens, strict=True))
+    known = before(list(differ)) if differ else {}
+    for who, (has, by_id) in differ.items():
+        staging.take(who, has - by_id.keys())
+        for given_id in by_id.keys() - has:
+            # The same role by other rules: they have had it since then all the same.
+            since = known.get((who, by_id[given_id].role_arn), plan.now)
+            staging.add(who, [given_id], plan.mapping.number, since)
+
+
+def _swap(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
+    """Everything at once: the rows, what they were worked out from, and the notes that have been seen to."""
+    values = {
+        "accounts": plan.accounts, "silent": plan.silent, "revision": plan.mapping.number, "sha256": plan.mapping.sha256,
+        "organization": plan.mapping.organization, "role_tags": plan.mapping.role_tags, "judged_at": plan.now,
+    }  # fmt: skip
+    if plan.state is not None:
+        values = {name: value for name, value in values.items() if getattr(plan.state, name) != value}
+    with transaction.atomic():
+        if not lease.is_ours():
+            raise leases.LeaseLost(TASK)
+        staging.swap()
+        if plan.state is None:
+            EntitlementState.objects.create(pk=1, finished_at=plan.now, **values)
+        else:
+            EntitlementState.objects.filter(pk=1).update(finished_at=plan.now, **values)
+        AccessChange.objects.filter(pk__in=plan.notes).delete()
+        if staging.given_gone:
+            forget_unused(staging.given_gone)
