@@ -189,13 +189,13 @@ def _read_notes(plan: _Plan) -> None:
     for row in AccessChange.objects.order_by("pk")[:_NOTES_AT_ONCE]:
         plan.notes.append(row.pk)
         match row.kind:
-            case AccessChange.Kind.PERSON:
+            case AccessChange.About.PERSON:
                 plan.people.update(UUID(key) for key in row.keys)
-            case AccessChange.Kind.SUBJECT:
+            case AccessChange.About.SUBJECT:
                 plan.people.update(_people_called(row.keys[0], row.keys[1:]))
-            case AccessChange.Kind.MEMBER:
+            case AccessChange.About.MEMBER:
                 members += row.keys
-            case AccessChange.Kind.PROVIDER:
+            case AccessChange.About.PROVIDER:
                 plan.providers.update(row.keys)
             case _:
                 plan.everybody = True

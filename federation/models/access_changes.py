@@ -24,7 +24,7 @@ class AccessChange(models.Model):
     provider: slugs, of whose people every one may be concerned. everybody: none.
     """
 
-    class Kind(models.TextChoices):
+    class About(models.TextChoices):
         """What `keys` are."""
 
         PERSON = "person"
@@ -33,7 +33,7 @@ class AccessChange(models.Model):
         PROVIDER = "provider"
         EVERYBODY = "everybody"
 
-    kind = models.CharField(max_length=10, choices=Kind.choices)
+    kind = models.CharField(max_length=10, choices=About.choices)
     keys: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
     at = models.DateTimeField()
 
@@ -43,35 +43,35 @@ class AccessChange(models.Model):
         return f"{self.kind} of {len(self.keys)}"
 
 
-def _note(kind: AccessChange.Kind, keys: Iterable[Any], at: datetime) -> None:
+def _note(kind: AccessChange.About, keys: Iterable[Any], at: datetime) -> None:
     found = [str(key) for key in keys]
-    if found or kind is AccessChange.Kind.EVERYBODY:
+    if found or kind is AccessChange.About.EVERYBODY:
         sql = f"INSERT INTO {compiled.table(AccessChange)} (kind, keys, at) VALUES (%s, %s, %s)"  # noqa: S608  ours
         compiled.execute(sql, compiled.adapt(AccessChange, kind=kind.value, keys=found, at=at))
 
 
 def note_people(person_ids: Iterable[UUID], *, at: datetime) -> None:
     """The claims, or the state, of these people have changed. One statement, none for nobody."""
-    _note(AccessChange.Kind.PERSON, person_ids, at)
+    _note(AccessChange.About.PERSON, person_ids, at)
 
 
 def note_subjects(provider: str, subjects: Iterable[str], *, at: datetime) -> None:
     """A directory says something new of whoever signs in at `provider` by one of these names. One statement, none for nobody."""
     named = sorted({subject for subject in subjects if subject})
     if named:
-        _note(AccessChange.Kind.SUBJECT, [provider, *named], at)
+        _note(AccessChange.About.SUBJECT, [provider, *named], at)
 
 
 def note_members(user_ids: Iterable[Any], *, at: datetime) -> None:
     """These people of a directory (ids of DirectoryUser) have come into a group, or left one. One statement, none for nobody."""
-    _note(AccessChange.Kind.MEMBER, user_ids, at)
+    _note(AccessChange.About.MEMBER, user_ids, at)
 
 
 def note_providers(slugs: Iterable[str], *, at: datetime) -> None:
     """All people of these identity providers may be concerned: a group was renamed, or put into another. One statement."""
-    _note(AccessChange.Kind.PROVIDER, slugs, at)
+    _note(AccessChange.About.PROVIDER, slugs, at)
 
 
 def note_everybody(*, at: datetime) -> None:
     """Everything is to be worked out anew. One statement."""
-    _note(AccessChange.Kind.EVERYBODY, (), at)
+    _note(AccessChange.About.EVERYBODY, (), at)
