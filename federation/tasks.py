@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from federation.flows import provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
+from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows import rotate_keys as keys
 
@@ -33,6 +34,12 @@ def refresh_catalogue() -> None:
 def refresh_entitlements() -> None:
     """Work out who has which role, where something has changed."""
     entitlements.refresh(now=timezone.now())
+
+
+@shared_task(ignore_result=True, soft_time_limit=3500, time_limit=3600)  # type: ignore[untyped-decorator,unused-ignore]
+def refresh_directory(*, only_due: bool = False) -> None:
+    """Read the directories: all of them, or those whose interval is over."""
+    directories.refresh_due(now=timezone.now()) if only_due else directories.refresh_named()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

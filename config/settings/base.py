@@ -156,6 +156,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(seconds=15),
         "options": {"expires": 15},
     },
+    # Each directory is read when its own interval is over: this asks which.
+    "refresh-directory": {
+        "task": "federation.tasks.refresh_directory",
+        "schedule": timedelta(minutes=1),
+        "kwargs": {"only_due": True},
+    },
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
     "purge-expired": {"task": "federation.tasks.purge_expired", "schedule": timedelta(hours=1)},
 }

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ANSWER_DECIDED = "answer.decided"
     DIRECTORY_PERSON = "directory.person"
     DIRECTORY_GROUP = "directory.group"
+    DIRECTORY_READ = "directory.read"
     SERVICE_TOKEN_MADE = "service_token.made"
     SERVICE_TOKEN_REVOKED = "service_token.revoked"
     STAFF_REFUSED = "staff.refused"

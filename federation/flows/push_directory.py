@@ -90,8 +90,8 @@ def create_person(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
             _contact(channel, changed=True)
             note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
             if not row.active:
-                _end_access(channel, [row], "is inactive in")
-            _told_of_person(channel, row, "made", found.attributes)
+                end_access(channel, [row], "is inactive in")
+            told_of_person(channel, row, "made", found.attributes)
     except IntegrityError as error:
         raise _taken(error) from error
     return _person_outcome(channel, row, status=201)
@@ -121,8 +121,8 @@ def delete_person(channel: Channel, user_id: str, *, if_match: str = "") -> Outc
         members.end_memberships_of(row, channel.now)
         _contact(channel, changed=True)
         note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
-        _end_access(channel, [row], "was deleted from")
-        _told_of_person(channel, row, "deleted", ())
+        end_access(channel, [row], "was deleted from")
+        told_of_person(channel, row, "deleted", ())
     return Outcome(204, _location(channel, "User", row))
 
 
@@ -144,11 +144,11 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 named = [_subject(channel, before), _subject(channel, row)]
                 note_subjects(channel.directory.provider, named, at=channel.now)
                 if before.active and not row.active:
-                    _end_access(channel, [before, row], "is inactive in")
+                    end_access(channel, [before, row], "is inactive in")
                 change: PersonChange = "changed"
                 if before.active != row.active:
                     change = "enabled" if row.active else "disabled"
-                _told_of_person(channel, row, change, changed)
+                told_of_person(channel, row, change, changed)
     except IntegrityError as error:
         raise _taken(error) from error
     return _person_outcome(channel, row)
@@ -177,7 +177,7 @@ def _person_outcome(channel: Channel, row: DirectoryUser, *, status: int = 200) 
     return Outcome(status, _location(channel, "User", row), scim.etag(row.version), body)
 
 
-def _end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
+def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
     """End the sessions and command lines of whoever signs in as one of these: a person's row before and after the change."""
     subjects = {_subject(channel, row) for row in rows} - {""}
     for person in Person.objects.filter(provider=channel.directory.provider, subject__in=subjects):
@@ -200,7 +200,8 @@ def _subject(channel: Channel, row: DirectoryUser) -> str:
 PersonChange = Literal["made", "changed", "disabled", "enabled", "deleted"]
 
 
-def _told_of_person(channel: Channel, row: DirectoryUser, change: PersonChange, attributes: Iterable[str]) -> None:
+def told_of_person(channel: Channel, row: DirectoryUser, change: PersonChange, attributes: Iterable[str]) -> None:
+    """The audit event of a person's change."""
     # Taking access away must work with the audit storage full; giving it must not.
     write = record_or_log if change in ("disabled", "deleted") else record
     write(

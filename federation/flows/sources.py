@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -71,15 +71,36 @@ def brake(key: str, found: Difference[Any], *, now: datetime, about: str = "") -
     `about`: what people call the source, where its key says little. Call it outside a transaction: what it notes must outlast the error.
     """
     why = hold(found)
-    if not why:
-        return
+    if why:
+        stop(key, why, found, now=now, about=about)
+
+
+def stop(
+    key: str,
+    why: str,
+    found: Difference[Any],
+    *,
+    now: datetime,
+    about: str = "",
+    effect: Callable[[], Any] | None = None,
+) -> None:
+    """Hold the answer for this reason and raise AnswerHeld, unless a person has accepted exactly this. Call it as `brake`.
+
+    `effect`: what it would mean for people, worked out where the answer is held for the first time and kept with it.
+    """
     decided = set(_since_last_answer(key).filter(digest=found.removal_digest).values_list("decision", flat=True))
     if HeldAnswer.Decision.ACCEPTED in decided:
         return
     # Whoever has refused exactly this is not asked again each hour.
-    _hold(
-        key, found.removal_digest, _summary(why, found, about), ask=HeldAnswer.Decision.REFUSED not in decided, now=now
-    )
+    ask = HeldAnswer.Decision.REFUSED not in decided
+    waits = HeldAnswer.objects.filter(source_id=key, digest=found.removal_digest, decision=HeldAnswer.Decision.WAITING)
+    if ask and not waits.exists():
+        summary = _summary(why, found, about)
+        if effect is not None:
+            summary["effect"] = effect()
+        _hold(key, found.removal_digest, summary, ask=True, now=now)
+    elif not ask:
+        _hold(key, found.removal_digest, {}, ask=False, now=now)
     raise AnswerHeld(why, detail=f"{len(found.removed)} of {found.before} would go")
 
 

@@ -130,7 +130,16 @@ def _is_loopback(host: str) -> bool:
 
 def ldap_url(value: Value) -> str | None:
     """`ldaps://host[:port]`, or plain ldap on loopback (tests); nothing behind it."""
-    text = value.text(wanted="an ldaps URL")
+    return _ldap_url(value, in_clear=False)
+
+
+def ldap_url_in_clear(value: Value) -> str | None:
+    """`ldap://host[:port]`, where TLS is started before anything is said."""
+    return _ldap_url(value, in_clear=True)
+
+
+def _ldap_url(value: Value, *, in_clear: bool) -> str | None:
+    text = value.text(wanted="an ldap URL" if in_clear else "an ldaps URL")
     if text is None:
         return None
     try:
@@ -138,11 +147,19 @@ def ldap_url(value: Value) -> str | None:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""
-    encrypted = parts.scheme == "ldaps" or (parts.scheme == "ldap" and _is_loopback(host))
-    if not host or not encrypted or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
-        value.fault(
-            f'an URL such as "ldaps://ldap.example.com" or "ldaps://dc1.example.com:636" is wanted here, not {quoted(text)}'
+    good = (
+        parts.scheme == "ldap"
+        if in_clear
+        else parts.scheme == "ldaps" or (parts.scheme == "ldap" and _is_loopback(host))
+    )
+    if not host or not good or parts.username or parts.path not in ("", "/") or parts.query or parts.fragment:
+        wanted = (
+            'an URL such as "ldap://dc1.example.com" is wanted here with start_tls (with "ldaps://", leave start_tls out)'
+            if in_clear
+            else 'an URL such as "ldaps://ldap.example.com" or "ldaps://dc1.example.com:636" is wanted here (or "ldap://" with '
+            "start_tls: true)"
         )
+        value.fault(f"{wanted}, not {quoted(text)}")
         return None
     return text
 

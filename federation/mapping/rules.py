@@ -132,7 +132,9 @@ class LdapDirectory:
     """A directory that is read over LDAP, every `interval` seconds.
 
     `password` is `${NAME}`, read from the environment by whoever uses it. `ca_certificate`: PEM, the only authority that the
-    server's certificate may come from; "" is the system's. `nested`: a member of a group's member group is a member.
+    server's certificate may come from; "" is the system's. `start_tls`: with an `ldap` URL, encrypted before anything is said.
+    `disabled_filter`: whom it finds is inactive, besides those of whom a usual attribute says so. `nested`: a member of a
+    group's member group is a member.
     """
 
     url: str
@@ -140,7 +142,9 @@ class LdapDirectory:
     bind_dn: str = ""
     password: str = field(default="", repr=False)
     ca_certificate: str = field(default="", repr=False)
+    start_tls: bool = False
     user_filter: str = "(objectClass=person)"
+    disabled_filter: str = ""
     group_filter: str = "(|(objectClass=group)(objectClass=groupOfNames))"
     attributes: LdapAttributes = LdapAttributes()
     nested: bool = True

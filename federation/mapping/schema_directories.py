@@ -66,19 +66,24 @@ def _ldap(value: Value) -> LdapDirectory:
     usual = LdapDirectory("", "")
     fields = value.fields(
         (
-            "url", "bind_dn", "password", "ca_certificate", "base_dn", "user_filter", "group_filter", "attributes", "nested", "interval",
+            "url", "start_tls", "bind_dn", "password", "ca_certificate", "base_dn", "user_filter", "disabled_filter", "group_filter",
+            "attributes", "nested", "interval",
         ),
         required=("url", "base_dn"),
     )  # fmt: skip
     if ("bind_dn" in fields) != ("password" in fields):
         value.fault("bind_dn and password belong together: name both, or neither for an anonymous bind")
+    start_tls = fields.boolean("start_tls", default=False)
+    url = fields.read("url", leaves.ldap_url if not start_tls else leaves.ldap_url_in_clear, "")
     return LdapDirectory(
-        url=fields.read("url", leaves.ldap_url, ""),
+        url=url,
+        start_tls=start_tls,
         base_dn=fields.read("base_dn", leaves.ldap_dn, ""),
         bind_dn=fields.text("bind_dn", longest=1_024),
         password=fields.read("password", leaves.secret_reference, ""),
         ca_certificate=fields.read("ca_certificate", leaves.certificate, ""),
         user_filter=fields.read("user_filter", leaves.ldap_filter, usual.user_filter),
+        disabled_filter=fields.read("disabled_filter", leaves.ldap_filter, ""),
         group_filter=fields.read("group_filter", leaves.ldap_filter, usual.group_filter),
         attributes=_attributes(fields.get("attributes")),
         nested=fields.boolean("nested", default=usual.nested),

@@ -29,7 +29,8 @@ class DirectoryUser(models.Model):
     `subject`: what the provider calls the person, where the directory is read (LDAP); where it pushes, the mapping names
     one of the other columns. `emails`: every address in lower case, one a line behind its type in capitals and a tab.
     `attributes`: the rest, as SCIM has it. `version` goes up with each change. A deleted person's row stays, with
-    `deleted_at`: that the directory has deleted somebody is a word too.
+    `deleted_at`: that the directory has deleted somebody is a word too. `digest`: of what a directory that is read said of
+    them last (`external_id` is then what stays when they are renamed, and `user_name_key` the same).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -43,6 +44,7 @@ class DirectoryUser(models.Model):
     email = models.CharField(max_length=512, blank=True, default="")
     emails = models.TextField(blank=True, default="")
     attributes: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    digest = models.CharField(max_length=64, blank=True, default="")
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()
     modified_at = models.DateTimeField()
@@ -69,12 +71,16 @@ class DirectoryUser(models.Model):
 
 
 class DirectoryGroup(models.Model):
-    """A group of one directory. `held_at`: since when a change of it waits for a person (`flows.sources`)."""
+    """A group of one directory. `held_at`: since when a change of it waits for a person (`flows.sources`).
+
+    `digest`: of what a directory that is read said of it and its members last.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     directory = models.CharField(max_length=64)
     display_name = models.CharField(max_length=512)
     external_id = models.CharField(max_length=512, blank=True, default="")
+    digest = models.CharField(max_length=64, blank=True, default="")
     version = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField()
     modified_at = models.DateTimeField()

@@ -26,6 +26,9 @@ WORDS: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Identity providers' documents"), _("Fetches metadata ahead of its end, so that new certificates are known in time."),
     ),
     "refresh_catalogue": (_("Accounts and roles"), _("Reads every account's roles, and the organization's accounts.")),
+    "refresh_directory": (
+        _("Directories"), _("Reads the company's directories: people, groups and who is in which. Those that push are not asked."),
+    ),
     "rotate_keys": (_("Signing keys"), _("Publishes the next key, and later signs with it, when it is due.")),
     "purge_expired": (_("Clearing up"), _("Deletes sessions, codes and tokens that have expired.")),
 }  # fmt: skip

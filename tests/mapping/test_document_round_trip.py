@@ -175,6 +175,9 @@ corp = st.builds(
 )
 entra = st.builds(lambda name, oidc, c: IdentityProvider("entra", name, None, oidc, c), texts, oidcs, claims)
 pem = st.sampled_from(["", "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"])
+clear_ldaps = st.builds(
+    LdapDirectory, url=st.just("ldap://ldap.example.com"), base_dn=st.just("dc=x"), start_tls=st.just(True)
+)
 ldap_names = st.sampled_from(["uid", "sAMAccountName", "userCertificate;binary"])
 ldaps = st.builds(
     LdapDirectory,
@@ -184,6 +187,7 @@ ldaps = st.builds(
     password=st.sampled_from(["${A}", "${LDAP_PASSWORD}"]),
     ca_certificate=pem,
     user_filter=st.sampled_from(["(objectClass=person)", "(&(a=1)(|(b=\\28)(!(c=*))))"]),
+    disabled_filter=st.sampled_from(["", "(employeeStatus=left)"]),
     attributes=st.builds(LdapAttributes, ldap_names, ldap_names, ldap_names, ldap_names, ldap_names),
     nested=st.booleans(),
     interval=st.integers(60, 86_400),
@@ -201,7 +205,7 @@ pulled = st.builds(
     Directory,
     slug=st.just("pulled"),
     provider=st.just("entra"),
-    ldap=ldaps,
+    ldap=ldaps | clear_ldaps,
     groups=st.sampled_from(["replace", "add"]),
     stale_after=st.integers(3_600, 2_592_000) | st.just(86_400),
 )

@@ -1,4 +1,4 @@
-"""`manage.py refresh catalogue [ACCOUNT]` and `refresh entitlements`: do now what the background worker does on its schedule."""
+"""`manage.py refresh catalogue [ACCOUNT]`, `refresh directory [SLUG]`, `refresh entitlements`: do now what the worker does on its schedule."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from federation.flows import refresh_catalogue as flow
+from federation.flows import refresh_directory
 from federation.flows import refresh_entitlements
 from federation.management.base import GatewayCommand
 from federation.models import current
@@ -16,7 +17,7 @@ from federation.models import current
 class Command(GatewayCommand):
     """Exit status 1 where anything could not be read, is held, or is being read by another worker."""
 
-    help = "Read the roles of every account, or of one, and take them over."
+    help = "Read AWS or the company's directories now, and take over what is whole."
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)
@@ -27,10 +28,34 @@ class Command(GatewayCommand):
             "--full", action="store_true", help="work out everybody, not only whom a change concerns"
         )
 
+        directory = what.add_parser("directory", help="the people and groups of every directory that is read over LDAP")
+        directory.add_argument("slug", nargs="?", default="", help="one of them, as the mapping document calls it")
+
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["what"] == "entitlements":
+        if options["what"] == "directory":
+            self._directories(options["slug"])
+        elif options["what"] == "entitlements":
             self._entitlements(full=options["full"])
-            return
+        else:
+            self._catalogue(options)
+
+    def _directories(self, slug: str) -> None:
+        results = refresh_directory.refresh_named(slug, say=self._say_directory)
+        if results is None:
+            raise CommandError("Another worker is reading the directories now. Try again in two minutes.")
+        if not results:
+            self.stdout.write("No directory of the mapping is read over LDAP.")
+        if bad := [result.slug for result in results if result.outcome != "ok"]:
+            raise CommandError(f"The last good state stays in force: {', '.join(bad)}.")
+
+    def _say_directory(self, result: refresh_directory.Refreshed) -> None:
+        counted = f"{result.people} people, {result.groups} groups, {result.written} change(s)"
+        then = f". Look at it: manage.py held (directory:{result.slug})" if result.outcome == "held" else ""
+        self.stdout.write(
+            f"{result.slug}  {result.outcome:8}{counted if result.outcome == 'ok' else result.reason + then}"
+        )
+
+    def _catalogue(self, options: dict[str, Any]) -> None:
         now = timezone.now()
         results = (
             [self._one(options["account"])] if options["account"] else flow.refresh_catalogue(now=now, say=self._say)

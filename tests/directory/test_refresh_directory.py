@@ -1,0 +1,471 @@
+"""A directory that is read becomes who may do what: from a real slapd to the decision, and never by half."""
+
+from __future__ import annotations
+
+import io
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from federation import tasks
+from federation.errors import AccessDenied, NotFound, NotInDirectory, PersonDisabled
+from federation.flows import access, leases, sources
+from federation.flows import refresh_directory as flow
+from federation.models import (
+    AuditEvent,
+    DirectoryGroup,
+    DirectoryUser,
+    GroupNesting,
+    HeldAnswer,
+    Membership,
+    PastMembership,
+    PortalSession,
+    Source,
+    TaskRun,
+    current,
+)
+from tests import cast
+from tests.peers.slapd import BASE, group_dn, person_dn
+
+READ = cast.role(cast.PROD, "ReadOnly")
+KEY = "directory:ad"
+
+
+@pytest.fixture
+def now():
+    return timezone.now()
+
+
+@pytest.fixture
+def company(slapd, entry, publish):
+    """The cast's document, whose people at `corp` are those of the real directory."""
+
+    def do(*, directory="", **more):
+        publish(cast.DOCUMENT + f"directories:\n  - {{slug: ad, provider: corp, ldap: {entry(**more)}{directory}}}\n")
+
+    do()
+    return do
+
+
+def refresh(now=None) -> flow.Refreshed:
+    current.forget()
+    (directory,) = [one for one in current.mapping().document.directories if one.ldap]
+    return flow.refresh_one(directory, now=now or timezone.now())
+
+
+def groups_of(name) -> set[str]:
+    return set(
+        Membership.objects.filter(user__user_name=name, user__deleted_at=None).values_list(
+            "group__display_name", flat=True
+        )
+    )
+
+
+def refusal(kind, person) -> str:
+    with pytest.raises(kind) as caught:
+        access.decide(person.pk, READ, now=timezone.now())
+    return caught.value.reason
+
+
+def told(kind="directory.read") -> list[dict]:
+    return list(AuditEvent.objects.filter(kind=kind).order_by("seq").values_list("data", flat=True))
+
+
+# --- From the directory to the decision ---------------------------------------------------------------
+
+
+def test_a_change_of_a_group_is_a_change_of_what_somebody_may_do(slapd, company, sign_in_as, now):
+    alice = sign_in_as(cast.alice(groups=()), at=now)
+    slapd.group("engineering", [slapd.person("alice"), slapd.person("bob")])
+    assert refusal(NotInDirectory, alice) == "not_in_directory"
+    result = refresh()
+    assert (result.outcome, result.people, result.groups) == ("ok", 2, 1)
+    assert access.decide(alice.pk, READ, now=timezone.now()).identity.groups == {"engineering"}
+    slapd.members("engineering", [person_dn("bob")])
+    assert refresh().written == 2  # the group, and one membership
+    assert refusal(AccessDenied, alice) == "no_matching_rule"
+    past = PastMembership.objects.get()
+    assert (past.user.user_name, past.display_name) == ("alice", "engineering")
+
+
+def test_groups_within_groups_through_any_depth_and_in_circles(slapd, company, sign_in_as, now):
+    alice = sign_in_as(cast.alice(groups=()), at=now)
+    slapd.group("berlin", [slapd.person("alice")])
+    slapd.group("germany", [group_dn("berlin")])
+    slapd.group("engineering", [group_dn("germany")])
+    slapd.members("berlin", [person_dn("alice"), group_dn("engineering")])
+    assert refresh().outcome == "ok"
+    found = access.decide(alice.pk, READ, now=timezone.now()).identity.groups
+    assert found == {"berlin", "germany", "engineering"}
+    slapd.members("engineering", [person_dn("nobody")])
+    refresh()
+    assert refusal(AccessDenied, alice) == "no_matching_rule"
+    assert GroupNesting.objects.count() == 2
+
+
+def test_the_same_answer_again_writes_nothing(slapd, company, django_assert_max_num_queries):
+    slapd.group("engineering", slapd.people(f"p{number}" for number in range(50)))
+    first = refresh()
+    assert (first.outcome, first.written) == ("ok", 50 + 1 + 50)
+    version, told_before = Source.objects.get(pk=KEY).version, len(told())
+    with django_assert_max_num_queries(20):
+        again = refresh()
+    assert (again.outcome, again.written) == ("ok", 0)
+    source = Source.objects.get(pk=KEY)
+    assert (source.version, source.state, source.counts["people"]) == (version, "ok", 50)
+    assert len(told()) == told_before
+
+
+def test_whoever_is_disabled_or_gone_loses_everything_with_the_reading(slapd, company, sign_in_as, now):
+    from importlib import import_module
+
+    from django.conf import settings
+
+    slapd.people(["alice", "bob", "carol", "dave"], "shadowExpire: -1")
+    refresh()
+    alice, bob = sign_in_as(cast.alice(), at=now), sign_in_as(cast.bob(), at=now)
+    for person in (alice, bob):
+        session = import_module(settings.SESSION_ENGINE).SessionStore()
+        session["_auth_user_id"] = str(person.pk)
+        session.create()
+    assert PortalSession.objects.count() == 2
+    slapd.change(person_dn("alice"), "replace: shadowExpire", "shadowExpire: 1")
+    slapd.delete(person_dn("bob"))
+    assert refresh().outcome == "ok"
+    assert PortalSession.objects.count() == 0
+    assert refusal(PersonDisabled, alice) == "directory_inactive"
+    assert refusal(PersonDisabled, bob) == "directory_deleted"
+    changes = {(event["user_name"], event["change"]) for event in told("directory.person")}
+    assert changes == {("alice", "disabled"), ("bob", "deleted")}
+    assert AuditEvent.objects.filter(kind="revoked").count() == 2
+
+    slapd.change(person_dn("alice"), "replace: shadowExpire", "shadowExpire: -1")
+    slapd.person("bob")
+    refresh()
+    for person in (alice, bob):
+        assert refusal(AccessDenied, person) == "no_matching_rule"  # in no group, but there
+    assert told("directory.person")[-1]["change"] == "enabled"
+
+
+def test_renamed_people_and_groups_stay_who_they_are(slapd, company):
+    slapd.group("platform", [slapd.person("alice")])
+    slapd.group("engineering", [person_dn("alice")])
+    refresh()
+    ids = dict(DirectoryGroup.objects.values_list("display_name", "pk"))
+    alice = DirectoryUser.objects.get()
+    for old, new in (("platform", "x"), ("engineering", "platform"), ("x", "engineering")):  # they change names
+        slapd.ldif(f"dn: {group_dn(old)}\nchangetype: modrdn\nnewrdn: cn={new}\ndeleteoldrdn: 1")
+    slapd.change(person_dn("alice"), "replace: mail", "mail: alice.liddell@example.com")
+    assert refresh().outcome == "ok"
+    assert dict(DirectoryGroup.objects.values_list("display_name", "pk")) == {
+        "engineering": ids["platform"], "platform": ids["engineering"],
+    }  # fmt: skip
+    after = DirectoryUser.objects.get()
+    assert (after.pk, after.email, after.version) == (alice.pk, "alice.liddell@example.com", alice.version + 1)
+    assert set(PastMembership.objects.values_list("display_name", flat=True)) == {"platform", "engineering"}
+
+
+def test_a_group_that_is_gone_takes_its_members_with_it(slapd, company):
+    dns = slapd.people(["alice", "bob"])
+    for name in ("a", "b", "c"):
+        slapd.group(name, dns)
+    refresh()
+    slapd.delete(group_dn("a"))
+    assert refresh().outcome == "ok"
+    assert groups_of("alice") == {"b", "c"}
+    assert PastMembership.objects.count() == 2
+
+
+# --- The brake ----------------------------------------------------------------------------------------
+
+
+def held() -> HeldAnswer:
+    return HeldAnswer.objects.get(decision="waiting")
+
+
+def decide(origin, *, accept):
+    return sources.decide(KEY, accept=accept, actor="carol", origin=origin, now=timezone.now())
+
+
+def test_an_empty_answer_is_held_and_the_last_good_state_goes_on(slapd, company, sign_in_as, origin, now):
+    alice = sign_in_as(cast.alice(groups=()), at=now)
+    slapd.group("engineering", slapd.people(["alice", "bob"]))
+    refresh()
+    company(user_filter='"(objectClass=nosuchclass)"')
+    result = refresh()
+    assert (result.outcome, result.reason) == ("held", "empty_answer")
+    assert access.decide(alice.pk, READ, now=timezone.now()).identity.groups == {"engineering"}
+    source = Source.objects.get(pk=KEY)
+    assert (source.state, source.error_code) == ("held", "empty_answer")
+    assert held().summary["examples"] == ["person alice", "person bob"]
+    assert refresh().outcome == "held"
+    assert HeldAnswer.objects.count() == 1  # asked once
+    decide(origin, accept=True)
+    assert refresh().outcome == "ok"
+    assert refusal(PersonDisabled, alice) == "directory_deleted"
+    assert AuditEvent.objects.get(kind="answer.decided").data["source"] == KEY
+
+
+def test_many_people_many_groups_or_many_of_a_group_gone_are_held(slapd, company):
+    dns = slapd.people(f"p{number:02}" for number in range(20))
+    for number in range(10):
+        slapd.group(f"g{number}", dns[:2])
+    slapd.group("engineering", dns)
+    assert refresh().outcome == "ok"
+    before = Membership.objects.count()
+
+    slapd.members("engineering", dns[:15])
+    assert (refresh().reason, held().summary["removed"]) == ("too_many_removed", 5)
+    assert held().summary["examples"][0] == "engineering: p15"
+    slapd.members("engineering", dns)
+    assert refresh().outcome == "ok"
+    assert HeldAnswer.objects.get().decision == "overtaken"
+
+    for number in range(5):
+        slapd.delete(group_dn(f"g{number}"))
+    assert refresh().reason == "too_many_removed"
+    assert "group g0" in held().summary["examples"]
+    for number in range(5):
+        slapd.group(f"g{number}", dns[:2])
+    for dn in dns[10:15]:
+        slapd.delete(dn)
+    assert refresh().reason == "too_many_removed"
+    assert Membership.objects.count() == before
+    assert DirectoryUser.objects.filter(deleted_at=None).count() == 20
+
+
+def test_one_who_is_disabled_is_disabled_though_the_rest_waits(slapd, company, sign_in_as, now):
+    alice = sign_in_as(cast.alice(), at=now)
+    dns = slapd.people(["alice", *(f"p{number:02}" for number in range(20))], "shadowExpire: -1")
+    slapd.group("engineering", dns)
+    refresh()
+    slapd.members("engineering", dns[:3])
+    slapd.change(person_dn("alice"), "replace: shadowExpire", "shadowExpire: 1")
+    assert refresh().reason == "too_many_removed"
+    assert refusal(PersonDisabled, alice) == "directory_inactive"
+    assert [event["change"] for event in told("directory.person")] == ["disabled"]
+    assert Membership.objects.count() == 21
+    assert refresh().reason == "too_many_removed"
+    assert len(told("directory.person")) == 1  # said once
+    slapd.members("engineering", dns)
+    assert refresh().outcome == "ok"
+    assert refusal(PersonDisabled, alice) == "directory_inactive"
+    slapd.change(person_dn("alice"), "replace: shadowExpire", "shadowExpire: -1")
+    refresh()
+    assert DirectoryUser.objects.get(user_name="alice").active
+
+
+def test_a_filter_that_suddenly_disables_everybody_is_held(slapd, company, sign_in_as, now):
+    alice = sign_in_as(cast.alice(), at=now)
+    slapd.group("engineering", slapd.people(["alice", *(f"p{number}" for number in range(9))]))
+    refresh()
+    company(disabled_filter='"(uid=*)"')
+    assert refresh().reason == "empty_answer"
+    assert held().summary["examples"][0] == "disabled alice"
+    assert access.decide(alice.pk, READ, now=timezone.now()).person == alice
+
+
+def test_a_refusal_lasts_until_something_else_would_go(slapd, company, origin):
+    dns = slapd.people(f"p{number:02}" for number in range(20))
+    slapd.group("engineering", dns)
+    refresh()
+    slapd.members("engineering", dns[:10])
+    refresh()
+    decide(origin, accept=False)
+    assert refresh().outcome == "held"
+    assert not HeldAnswer.objects.filter(decision="waiting").exists()
+    slapd.members("engineering", dns[:9])
+    assert refresh().outcome == "held"
+    assert held().summary["removed"] == 11
+
+
+# --- What cannot be read ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"base_dn": "'ou=none,dc=example,dc=test'"}, "base_unknown"),
+        ({"url": "ldaps://127.0.0.1:9"}, "unreachable"),
+        ({"password": '"${TEST_LDAP_PASSWORD_UNSET}"'}, "secret_not_set"),
+        ({"password": '"${DATABASE_URL}"'}, "secret_not_for_providers"),
+    ],
+)
+def test_what_cannot_be_read_changes_nothing_and_says_why(slapd, company, more, reason):
+    slapd.group("engineering", slapd.people(["alice", "bob"]))
+    refresh()
+    company(**more)
+    result = refresh()
+    assert (result.outcome, result.reason) == ("failed", reason)
+    source = Source.objects.get(pk=KEY)
+    assert (source.state, source.error_code) == ("failed", reason)
+    assert groups_of("alice") == {"engineering"}
+
+
+def test_nobody_at_all_at_first_is_a_fault_and_no_directory(slapd, company):
+    assert (refresh().reason, Source.objects.get(pk=KEY).state) == ("nobody_found", "failed")
+
+
+def test_cut_in_the_middle_nothing_is_taken_over(slapd, company, monkeypatch):
+    dns = slapd.people(f"p{number:02}" for number in range(5))
+    slapd.group("engineering", dns[:2])
+    slapd.group("platform", dns)
+    refresh()
+    slapd.members("engineering", dns)
+    slapd.delete(dns[4])
+    broken = flow._nest
+
+    def plug_pulled(*args):
+        broken(*args)
+        raise SystemExit
+
+    monkeypatch.setattr(flow, "_nest", plug_pulled)
+    with pytest.raises(SystemExit):
+        refresh()
+    assert groups_of("p01") == {"engineering", "platform"}
+    assert groups_of("p02") == {"platform"}
+    assert DirectoryUser.objects.filter(deleted_at=None).count() == 5
+    monkeypatch.undo()
+    monkeypatch.setenv("TEST_LDAP_PASSWORD", "a-test-reader-password")
+    assert refresh().outcome == "ok"
+    assert groups_of("p02") == {"engineering", "platform"}
+
+
+def test_whoever_lost_the_lease_meanwhile_writes_nothing(slapd, company, monkeypatch):
+    slapd.person("alice")
+    monkeypatch.setattr(leases.Held, "is_ours", lambda self: False)
+    assert refresh().reason == "lease_lost"
+    assert not DirectoryUser.objects.exists()
+
+
+def test_two_at_once_are_one(slapd, company):
+    slapd.person("alice")
+    with leases.leased(KEY, timedelta(seconds=60)):
+        assert refresh().reason == "running_already"
+
+
+def test_more_than_a_thousand_at_once(slapd, company):
+    dns = slapd.people(f"p{number:04}" for number in range(1_100))
+    slapd.group("everybody", dns)
+    result = refresh()
+    assert (result.outcome, result.people) == ("ok", 1_100)
+    assert Membership.objects.count() == 1_100
+
+
+# --- When -----------------------------------------------------------------------------------------------
+
+
+def test_each_is_due_when_its_own_interval_is_over(slapd, company, now):
+    slapd.person("alice")
+    company(interval="10m")
+    assert [directory.slug for directory in flow.due(now=now)] == ["ad"]
+    refresh(now)
+    assert flow.due(now=now + timedelta(minutes=8)) == []
+    assert flow.refresh_due(now=now + timedelta(minutes=8)) == []
+    assert not TaskRun.objects.exists()
+    assert flow.due(now=now + timedelta(minutes=10))
+
+
+def test_the_task_reads_what_is_due_and_leaves_a_run(slapd, company):
+    slapd.person("alice")
+    tasks.refresh_directory(only_due=True)
+    run = TaskRun.objects.get(task="refresh_directory")
+    assert (run.outcome, run.detail) == ("ok", {"ad": "ok", "written": 1})
+    assert (run.done, run.total) == (1, 1)
+    tasks.refresh_directory(only_due=True)
+    assert TaskRun.objects.count() == 1
+    tasks.refresh_directory()  # as a person asks for it
+    assert TaskRun.objects.count() == 2
+
+
+def test_one_that_cannot_be_read_does_not_stop_the_others(slapd, entry, publish):
+    slapd.person("alice")
+    broken = entry(url="ldaps://127.0.0.1:9")
+    publish(
+        cast.DOCUMENT + f"directories:\n  - {{slug: a, provider: corp, ldap: {broken}}}\n"
+        f"  - {{slug: b, provider: entra, ldap: {entry()}}}\n"
+    )
+    results = flow.refresh_due(now=timezone.now())
+    assert [(result.slug, result.outcome) for result in results] == [("a", "failed"), ("b", "ok")]
+    assert TaskRun.objects.get().detail == {"a": "unreachable", "b": "ok", "written": 1}
+
+
+def command(*arguments) -> str:
+    out = io.StringIO()
+    call_command("refresh", "directory", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_the_command_reads_now(slapd, company):
+    slapd.group("engineering", slapd.people(["alice", "bob"]))
+    assert command() == "ad  ok      2 people, 1 groups, 5 change(s)\n"
+    assert command("ad") == "ad  ok      2 people, 1 groups, 0 change(s)\n"
+    company(base_dn=f"'ou=none,{BASE}'")
+    with pytest.raises(CommandError, match="The last good state stays in force: ad"):
+        command("ad")
+    with pytest.raises((CommandError, NotFound), match="Those that are: ad"):
+        command("nothing")
+
+
+def test_the_command_says_where_a_held_answer_is_looked_at(slapd, company, capsys):
+    slapd.group("engineering", slapd.people(["alice", "bob"]))
+    command()
+    company(user_filter='"(objectClass=nosuchclass)"')
+    out = io.StringIO()
+    with pytest.raises(CommandError):
+        call_command("refresh", "directory", stdout=out)
+    assert out.getvalue() == "ad  held    empty_answer. Look at it: manage.py held (directory:ad)\n"
+    out = io.StringIO()
+    call_command("held", stdout=out)
+    assert "directory:ad" in out.getvalue()
+    assert "    - person alice" in out.getvalue()
+
+
+def test_while_another_worker_is_at_it_the_command_says_so(slapd, company):
+    with (
+        leases.leased("task:refresh_directory", timedelta(seconds=60)),
+        pytest.raises(CommandError, match="two minutes"),
+    ):
+        command()
+
+
+def test_without_such_a_directory_there_is_nothing_to_do(publish):
+    publish()
+    assert command() == "No directory of the mapping is read over LDAP.\n"
+
+
+def test_what_was_not_read_for_a_day_closes_production(slapd, company, sign_in_as, now):
+    alice = sign_in_as(cast.alice(groups=()), at=now)
+    slapd.group("engineering", [slapd.person("alice")])
+    refresh(now - timedelta(hours=25))
+    assert refusal(AccessDenied, alice) == "directory_stale"
+    refresh(now)
+    assert access.decide(alice.pk, READ, now=timezone.now()).person == alice
+
+
+@pytest.mark.django_db(transaction=True)
+def test_read_twice_at_the_same_moment_each_is_there_once(slapd, company):
+    slapd.group("engineering", slapd.people(f"p{number:02}" for number in range(30)))
+    current.forget()
+    outcomes = []
+
+    def work():
+        from django.db import connection
+
+        try:
+            outcomes.append(tuple((r.outcome, r.reason) for r in flow.refresh_named() or ()))
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert (("ok", ""),) in outcomes
+    assert DirectoryUser.objects.count() == 30
+    assert len(told()) == 1
