@@ -279,7 +279,9 @@ def _session(config: LdapDirectory, password: str, alive: Callable[[], None]) ->
 
 
 def _entry(found: Mapping[str, Any]) -> _Entry:
-    return _Entry(str(found["dn"]), {name.lower(): list(values or ()) for name, values in found["raw_attributes"].items()})
+    return _Entry(
+        str(found["dn"]), {name.lower(): list(values or ()) for name, values in found["raw_attributes"].items()}
+    )
 
 
 # --- What it says -------------------------------------------------------------------------------------

@@ -31,11 +31,12 @@ from federation.models import current
 from federation.models import directory as members
 from federation.models.directory import SOURCE, DirectoryGroup, DirectoryUser, GroupNesting, Membership
 from federation.models.secrets import reveal
-from federation.models.sync import Source
+from federation.models.sync import Source, TaskRun
 
 log = structlog.get_logger(__name__)
 TASK: Final = "refresh_directory"
 _LEASE = timedelta(seconds=75)  # ends before the run's own: whoever takes over from a worker that died finds it free
+_SEEN = timedelta(minutes=4)  # whoever looks at background work sees that this is alive, and not a run each minute
 _BATCH = 500
 _SHOWN = 50
 _ORIGIN = Origin(request_id="directory", address="", user_agent=TASK)
@@ -76,9 +77,11 @@ def due(*, now: datetime) -> list[Directory]:
 
 
 def refresh_due(*, now: datetime) -> list[Refreshed] | None:
-    """Read what is due; None where another worker is at it. Leaves no run behind where nothing is due."""
+    """Read what is due; None where another worker is at it. Where nothing is, a run is left behind every few minutes alone."""
     wanted = due(now=now)
-    return refresh(wanted) if wanted else []
+    if not wanted and TaskRun.objects.filter(task=TASK, started_at__gt=now - _SEEN).exists():
+        return []
+    return refresh(wanted)
 
 
 def refresh_named(slug: str = "", *, say: Callable[[Refreshed], None] | None = None) -> list[Refreshed] | None:

@@ -365,9 +365,16 @@ def test_each_is_due_when_its_own_interval_is_over(slapd, company, now):
     assert [directory.slug for directory in flow.due(now=now)] == ["ad"]
     refresh(now)
     assert flow.due(now=now + timedelta(minutes=8)) == []
-    assert flow.refresh_due(now=now + timedelta(minutes=8)) == []
-    assert not TaskRun.objects.exists()
     assert flow.due(now=now + timedelta(minutes=10))
+
+
+def test_where_nothing_is_due_a_run_is_left_every_few_minutes_alone(publish, now):
+    publish()
+    for minutes in range(4):
+        assert flow.refresh_due(now=now + timedelta(minutes=minutes)) == []
+    assert TaskRun.objects.count() == 1
+    flow.refresh_due(now=now + timedelta(minutes=5))
+    assert [run.detail for run in TaskRun.objects.all()] == [{"written": 0}] * 2
 
 
 def test_the_task_reads_what_is_due_and_leaves_a_run(slapd, company):
