@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from federation.audit.events import Kind, Origin
@@ -29,6 +29,7 @@ from federation.flows.push_directory import Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
 from federation.models import directory as members
+from federation.models.access_changes import note_providers, note_subjects
 from federation.models.directory import SOURCE, DirectoryGroup, DirectoryUser, GroupNesting, Membership
 from federation.models.secrets import reveal
 from federation.models.sync import Source, TaskRun
@@ -39,6 +40,7 @@ _LEASE = timedelta(seconds=75)  # ends before the run's own: whoever takes over 
 _SEEN = timedelta(minutes=4)  # whoever looks at background work sees that this is alive, and not a run each minute
 _BATCH = 500
 _SHOWN = 50
+_MOST_NAMED = 1_000  # where a change concerns more people, whatever is derived from it is worked out for all
 _ORIGIN = Origin(request_id="directory", address="", user_agent=TASK)
 
 
@@ -207,6 +209,7 @@ class Change:
     names_of_groups: Mapping[str, str]
     members: dict[str, GroupChange] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    nesting: bool = False  # whether a group that is in a group goes, or (once taken over) came or went
 
     def why_held(self) -> str:
         """Why the answer waits for a person; "" where it may pass. People, groups, members and the right to be there each count."""
@@ -292,6 +295,7 @@ def _disable_at_once(channel: Channel, lease: leases.Held, change: Change) -> No
             active=False, version=F("version") + 1, modified_at=channel.now
         )
         _end(channel, rows, "disabled", "is inactive in")
+        note_subjects(channel.directory.provider, [row.subject for row in rows], at=channel.now)
         Source.objects.filter(pk=lease.name).update(version=F("version") + 1)
 
 
@@ -316,6 +320,7 @@ def _take(channel: Channel, lease: leases.Held, change: Change, still: Callable[
         listing = change.listing
         counts = {"people": len(listing.people), "groups": len(listing.groups), **listing.left_out}
         if written:
+            _note(channel, change)
             _tell(channel, change)
         sources.taken_over(lease.name, changed=bool(written), counts=counts, now=channel.now)
     return written
@@ -367,6 +372,8 @@ def _take_groups(channel: Channel, change: Change, people: Mapping[str, UUID], s
     now, slug, found = channel.now, channel.directory.slug, change.listing.groups
     rows = {row.external_id: row for row in DirectoryGroup.objects.filter(pk__in=change.rows_of_groups.values())}
     written = len(change.groups.added) + len(change.groups.changed) + len(change.groups.removed)
+    going = [change.rows_of_groups[key] for key in change.groups.removed]
+    change.nesting = GroupNesting.objects.filter(Q(parent_id__in=going) | Q(child_id__in=going)).exists()
     for key in change.groups.removed:
         members.end_members(rows[key], [str(pk) for pk in Membership.objects.filter(group=rows[key]).values_list("user_id", flat=True)], now)  # fmt: skip
         rows.pop(key).delete()
@@ -391,25 +398,43 @@ def _take_groups(channel: Channel, change: Change, people: Mapping[str, UUID], s
         members.end_members(rows[key], [str(people[person]) for person in moving.leaving if person in people], now)
         members.add_members(rows[key], [str(people[person]) for person in moving.coming], now)
         written += len(moving.leaving) + len(moving.coming)
-    _nest({rows[key].pk: {rows[child].pk for child in found[key].groups} for key in touched}, now)
+    change.nesting |= _nest({rows[key].pk: {rows[child].pk for child in found[key].groups} for key in touched}, now)
     return written
 
 
-def _nest(wanted: Mapping[UUID, set[UUID]], now: datetime) -> None:
-    """Make these groups' member groups exactly these."""
+def _nest(wanted: Mapping[UUID, set[UUID]], now: datetime) -> bool:
+    """Make these groups' member groups exactly these. Returns whether any came or went."""
+    changed = False
     there = dict[UUID, set[UUID]]()
     for parent, child in GroupNesting.objects.filter(parent_id__in=wanted).values_list("parent_id", "child_id"):
         there.setdefault(parent, set()).add(child)
     for parent, children in wanted.items():
         if gone := there.get(parent, set()) - children:
             GroupNesting.objects.filter(parent_id=parent, child_id__in=gone).delete()
-    GroupNesting.objects.bulk_create(
-        [
-            GroupNesting(parent_id=parent, child_id=child, since=now)
-            for parent, children in wanted.items()
-            for child in sorted(children - there.get(parent, set()))
-        ],
-        batch_size=_BATCH,
+            changed = True
+    coming = [
+        GroupNesting(parent_id=parent, child_id=child, since=now)
+        for parent, children in wanted.items()
+        for child in sorted(children - there.get(parent, set()))
+    ]
+    GroupNesting.objects.bulk_create(coming, batch_size=_BATCH)
+    return changed or bool(coming)
+
+
+def _note(channel: Channel, change: Change) -> None:
+    """Whose access may have changed: by the names that the provider has, or had, for them."""
+    provider, found = channel.directory.provider, change.listing
+    keys = {*change.people.added, *change.people.changed, *change.people.removed}
+    for group in change.members.values():
+        keys |= group.coming | group.leaving
+    renamed = any(found.groups[key].name != change.names_of_groups[key] for key in change.groups.changed)
+    # Who is concerned by a group within a group is the derived state's own to find.
+    if len(keys) > _MOST_NAMED or renamed or change.nesting:
+        note_providers([provider], at=channel.now)
+        return
+    before = [change.names[key] for key in keys if key in change.names]
+    note_subjects(
+        provider, [*before, *(found.people[key].subject for key in keys if key in found.people)], at=channel.now
     )
 
 

@@ -16,6 +16,7 @@ from federation.errors import AccessDenied, NotFound, NotInDirectory, PersonDisa
 from federation.flows import access, leases, sources
 from federation.flows import refresh_directory as flow
 from federation.models import (
+    AccessChange,
     AuditEvent,
     DirectoryGroup,
     DirectoryUser,
@@ -105,6 +106,41 @@ def test_groups_within_groups_through_any_depth_and_in_circles(slapd, company, s
     refresh()
     assert refusal(AccessDenied, alice) == "no_matching_rule"
     assert GroupNesting.objects.count() == 2
+
+
+def notes():
+    found = list(AccessChange.objects.order_by("pk").values_list("kind", "keys"))
+    AccessChange.objects.all().delete()
+    return found
+
+
+def test_whose_access_may_have_changed_is_noted(slapd, company, monkeypatch):
+    slapd.people(["alice", "bob", "carol"])
+    slapd.group("engineering", [person_dn("alice")])
+    slapd.group("berlin", [person_dn("bob")])
+    refresh()
+    assert notes() == [("subject", ["corp", "alice", "bob", "carol"])]
+    slapd.members("engineering", [person_dn("bob")])
+    refresh()
+    assert notes() == [("subject", ["corp", "alice", "bob"])]
+    slapd.ldif(f"dn: {person_dn('carol')}\nchangetype: modrdn\nnewrdn: uid=carole\ndeleteoldrdn: 1")
+    refresh()
+    assert notes() == [("subject", ["corp", "carol", "carole"])]
+    slapd.members("engineering", [person_dn("bob"), group_dn("berlin")])
+    refresh()
+    assert notes() == [("provider", ["corp"])]
+    slapd.delete(group_dn("berlin"))
+    refresh()
+    assert notes() == [("provider", ["corp"])]
+    slapd.ldif(f"dn: {group_dn('engineering')}\nchangetype: modrdn\nnewrdn: cn=platform\ndeleteoldrdn: 1")
+    refresh()
+    assert notes() == [("provider", ["corp"])]
+    monkeypatch.setattr(flow, "_MOST_NAMED", 1)
+    slapd.members("platform", [person_dn("alice")])
+    refresh()
+    assert notes() == [("provider", ["corp"])]
+    refresh()
+    assert notes() == []
 
 
 def test_the_same_answer_again_writes_nothing(slapd, company, django_assert_max_num_queries):

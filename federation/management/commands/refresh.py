@@ -8,8 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from federation.flows import refresh_catalogue as flow
-from federation.flows import refresh_directory
-from federation.flows import refresh_entitlements
+from federation.flows import refresh_directory, refresh_entitlements
 from federation.management.base import GatewayCommand
 from federation.models import current
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0007_audit_is_not_truncated'),
+        ('federation', '0008_entitlements'),
     ]
 
     operations = [
