@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
+from federation.flows import digest_audit as audit_digest
 from federation.flows import provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
 from federation.flows import refresh_directory as directories
@@ -28,6 +29,12 @@ def purge_expired() -> None:
 def refresh_catalogue() -> None:
     """Read every account's roles."""
     catalogue.refresh_catalogue(now=timezone.now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
+def digest_audit() -> None:
+    """Add up what is new in the audit log."""
+    audit_digest.digest()
 
 
 @shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]

@@ -150,6 +150,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(minutes=10),
     },
     "refresh-catalogue": {"task": "federation.tasks.refresh_catalogue", "schedule": timedelta(hours=1)},
+    "digest-audit": {
+        "task": "federation.tasks.digest_audit",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     # Asks what has changed, and mostly nothing has. What waited for a worker for so long is asked again anyway.
     "refresh-entitlements": {
         "task": "federation.tasks.refresh_entitlements",

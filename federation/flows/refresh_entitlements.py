@@ -94,6 +94,7 @@ def refresh(*, now: datetime, full: bool = False) -> Refreshed | None:
     global _last  # noqa: PLW0603
     plan = _plan(now)
     if not full and not plan.is_needed:
+        runs.still_alive(TASK, {"people": 0})
         return Refreshed(0, 0, 0, everybody=False)
     with runs.run(TASK) as run:
         if run is None:

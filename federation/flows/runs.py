@@ -91,6 +91,13 @@ def noted(task: str, work: Callable[[], Mapping[str, Any] | Sequence[str]]) -> N
     _end(row, TaskRun.Outcome.OK, None)
 
 
+def still_alive(task: str, detail: Mapping[str, Any], *, every: timedelta = timedelta(minutes=4)) -> None:
+    """Note that a task which looks every few seconds, and mostly finds nothing to do, has looked: at most once in `every`."""
+    now = timezone.now()
+    if not TaskRun.objects.filter(task=task, started_at__gt=now - every).exists():
+        noted(task, lambda: detail)
+
+
 def _finish(current: Run, outcome: TaskRun.Outcome, error: Exception | None) -> None:
     current.row.detail = current.detail
     _end(current.row, outcome, error)

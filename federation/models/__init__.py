@@ -4,6 +4,7 @@ from federation.models.access import RateWindow
 from federation.models.access_changes import AccessChange
 from federation.models.accounts import OrganizationAccount, Role
 from federation.models.audit import AuditEvent, AuditHead
+from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
@@ -18,9 +19,11 @@ from federation.models.sync import HeldAnswer, Lease, Source, TaskRun
 __all__ = [
     "AccessChange",
     "AccessToken",
+    "AuditDigest",
     "AuditEvent",
     "AuditHead",
     "AuthorizationCode",
+    "DailyCount",
     "DeviceGrant",
     "DirectoryGroup",
     "DirectoryUser",
@@ -42,6 +45,7 @@ __all__ = [
     "RateWindow",
     "RefreshToken",
     "Role",
+    "RoleUse",
     "ServiceToken",
     "SignInState",
     "SigningKey",

@@ -26,6 +26,10 @@ class AuditEvent(models.Model):
             models.Index(fields=["kind", "at"], name="audit_kind_at"),
             models.Index(fields=["actor", "at"], name="audit_actor_at"),
             models.Index(fields=["request_id"], name="audit_request_id"),
+            models.Index(fields=["at"], name="audit_at"),
+            models.Index(fields=["address", "at"], name="audit_address_at"),
+            models.Index(fields=["reason", "at"], condition=~models.Q(reason=""), name="audit_reason_at"),
+            # What is searched for inside `data` has indexes on PostgreSQL (migration 0010).
         ]
 
     def __str__(self) -> str:

@@ -117,7 +117,7 @@ def test_what_needs_an_approval_says_so(publish, sign_in_as):
 
 def test_nothing_has_changed_nothing_is_done(staff, django_assert_max_num_queries):
     refresh(now=NOW)
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         done = refresh(now=LATER)
     assert (done.people, done.added, done.gone) == (0, 0, 0)
     assert TaskRun.objects.count() == 1
