@@ -29,7 +29,7 @@ class AuditEvent(models.Model):
             models.Index(fields=["at"], name="audit_at"),
             models.Index(fields=["address", "at"], name="audit_address_at"),
             models.Index(fields=["reason", "at"], condition=~models.Q(reason=""), name="audit_reason_at"),
-            # What is searched for inside `data` has indexes on PostgreSQL (migration 0010).
+            # What is searched for inside `data` has indexes on PostgreSQL (migration 0011).
         ]
 
     def __str__(self) -> str:

@@ -189,7 +189,7 @@ def newest() -> int:
 
 
 def _in_data(key: Literal["person", "role_arn", "access_key_id", "rule"]) -> Func:
-    """The text under a key of `data`, spelt as the indexes of migration 0010 spell it."""
+    """The text under a key of `data`, spelt as the indexes of migration 0011 spell it."""
     template = (
         f"(%(expressions)s ->> '{key}')"
         if connection.vendor == "postgresql"

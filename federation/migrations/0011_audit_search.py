@@ -25,7 +25,7 @@ def backward(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0009_audit_digest'),
+        ('federation', '0010_audit_digest'),
     ]
 
     operations = [

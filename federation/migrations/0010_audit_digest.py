@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0008_entitlements'),
+        ('federation', '0009_directory_digests'),
     ]
 
     operations = [
