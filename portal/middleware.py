@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[HttpRequest], HttpResponse]
 # Away, starting, out of connections, of disk or of locks; InternalError: a standby that takes no writes yet, after a fail-over.
 DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
-_MACHINE_PATHS = ("/api/", "/scim/", "/oauth/token", "/oauth/revoke", "/oauth/device_authorization")
+_MACHINE_PATHS = ("/api/", "/scim/", "/metrics", "/oauth/token", "/oauth/revoke", "/oauth/device_authorization")
 _FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",

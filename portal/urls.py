@@ -2,7 +2,7 @@
 
 from django.urls import include, path, register_converter
 
-from portal.views import cli, error_codes, language, oidc, roles, saml, sign_in, sign_out, use_role
+from portal.views import cli, error_codes, language, metrics, oidc, roles, saml, sign_in, sign_out, use_role
 
 
 class AccountId:
@@ -40,6 +40,7 @@ urlpatterns = [
     path("cli/<uuid:grant_id>/revoke", cli.revoke, name="cli-revoke"),
     path("language/", language.choose_language, name="language"),
     path("errors", error_codes.error_codes, name="error-codes"),  # the `type` of every problem document points here
+    path("metrics", metrics.metrics, name="metrics"),
     path("", include("portal.staff.urls")),
     path("", include("portal.oauth.urls")),
     path("", include("portal.api.urls")),

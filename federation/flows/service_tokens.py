@@ -21,7 +21,7 @@ from federation.models.service_tokens import ServiceToken
 
 PREFIX: Final = "rlg_st_"  # lets secret scanners find a leaked one, and keeps kinds apart
 _TOKEN: Final = re.compile(r"rlg_st_[A-Za-z0-9_-]{43}")
-_SCOPE: Final = re.compile(r"(?P<kind>scim):(?P<of>[a-z0-9][a-z0-9-]*)")
+_SCOPE: Final = re.compile(r"metrics|(?P<kind>scim):(?P<of>[a-z0-9][a-z0-9-]*)")
 LONGEST_DAYS: Final = 3_650
 _LAST_USED_STEP: Final = timedelta(minutes=5)  # one write per five minutes, not one per request
 _by_hash = compiled.ByKey(ServiceToken, "hash")
@@ -88,7 +88,9 @@ def make(name: str, *, scope: str, days: int, actor: str, origin: Origin, now: d
 def _check_scope(scope: str) -> None:
     found = _SCOPE.fullmatch(scope)
     if found is None:
-        raise BadRequest("scope_unknown", sentence="The scope is scim:DIRECTORY, with a directory's slug.")
+        raise BadRequest("scope_unknown", sentence="The scope is metrics, or scim:DIRECTORY with a directory's slug.")
+    if found["of"] is None:
+        return
     directory = current.mapping().directory(found["of"])
     if directory is None or directory.scim is None:
         pushing = [d.slug for d in current.mapping().document.directories if d.scim is not None]

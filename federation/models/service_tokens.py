@@ -9,7 +9,7 @@ from django.db import models
 
 
 class ServiceToken(models.Model):
-    """A bearer token of a program. `scope`: the one thing that it may do, such as `scim:corp`.
+    """A bearer token of a program. `scope`: the one thing that it may do, `metrics` or `scim:corp`.
 
     `name`: what people call it; of those that are not revoked no two have the same. `last_used_at` is written once in five
     minutes.

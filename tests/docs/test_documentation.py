@@ -368,6 +368,25 @@ def test_every_finding_is_listed_under_its_check():
     assert named == {check.name for check in CHECKS} - {"tokens"} | {"any", "tokens"}
 
 
+# --- Metrics -------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other(db):
+    from federation.flows.measure import metrics
+
+    measured = {
+        metric.name + ("_total" if metric.kind == "counter" else ""): set(metric.labels)
+        for metric in metrics(now=datetime.now(UTC))
+    }
+    listed = {
+        in_backticks(row[0])[0]: set(in_backticks(row[1]))
+        for _, head, rows in tables(read("runbook.md"))
+        if head[0] == "metric"
+        for row in rows
+    }
+    assert listed == measured
+
+
 # --- Commands, paths, links ---------------------------------------------------------------------------
 
 

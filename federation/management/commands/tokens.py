@@ -20,7 +20,7 @@ class Command(GatewayCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
         create = actions.add_parser("create", help="a new token, printed once")
         create.add_argument("name", metavar="NAME", help="what you call it, such as okta")
-        create.add_argument("--scope", required=True, help="what it may do: scim:DIRECTORY")
+        create.add_argument("--scope", required=True, help="what it may do: metrics, or scim:DIRECTORY")
         create.add_argument("--days", type=int, default=365, metavar="N", help="how long it is good for (365)")
         actions.add_parser("list", help="every token, when it ends and when it was last used")
         revoke = actions.add_parser("revoke", help="end a token now")
