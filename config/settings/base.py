@@ -120,6 +120,7 @@ ROLEGATE_SAML_ENDPOINT_URL: str
 ROLEGATE_TOKEN_ALGORITHM: str
 ROLEGATE_TOKEN_KEY_AGE: timedelta
 ROLEGATE_RATE_FACTOR: int
+ROLEGATE_SECOND_PERSON_ABOVE: int
 ROLEGATE_TRUSTED_PROXIES: tuple[str, ...]
 ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
@@ -233,6 +234,7 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         "ROLEGATE_ORGANIZATION_ROLE": env.role_arn("ROLEGATE_ORGANIZATION_ROLE"),
         "ROLEGATE_TOKEN_ALGORITHM": env.choice("ROLEGATE_TOKEN_ALGORITHM", "RS256", ("RS256", "ES256")),
         "ROLEGATE_TOKEN_KEY_AGE": env.duration("ROLEGATE_TOKEN_KEY_AGE", "2160h", least="168h", most="26280h"),
+        "ROLEGATE_SECOND_PERSON_ABOVE": env.number("ROLEGATE_SECOND_PERSON_ABOVE", 25, least=0, most=1_000_000),
         "ROLEGATE_RATE_FACTOR": env.number("ROLEGATE_RATE_FACTOR", 1, least=1, most=1000),
         "ROLEGATE_LOG_LEVEL": env.choice("ROLEGATE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         "CELERY_BROKER_URL": redis or given.get("CELERY_BROKER_URL", "memory://"),

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     CREDENTIALS = "credentials"
     CONSOLE = "console"
     MAPPING_PUBLISHED = "mapping.published"
+    MAPPING_DRAFT = "mapping.draft"
     KEY_MADE = "key.made"
     KEY_ROTATED = "key.rotated"
     KEY_PUBLISHED = "key.published"

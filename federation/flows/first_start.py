@@ -13,7 +13,8 @@ from django.conf import settings
 
 from federation.audit.events import Origin
 from federation.errors import ConfigurationError, RolegateError
-from federation.flows.publish_mapping import Published, publish
+from federation.flows.apply_mapping import apply
+from federation.flows.publish_mapping import Published
 from federation.flows.rotate_keys import ensure_keys
 from federation.models.mapping import MappingRevision
 from federation.models.secrets import in_clear
@@ -56,7 +57,8 @@ def publish_configured(*, now: datetime) -> Published | None:
         raise ConfigurationError("config_unreadable", detail=f"{path}: {error.__class__.__name__}") from error
     if is_published(text):
         return None
-    return publish(text, author=AUTHOR, comment=f"ROLEGATE_CONFIG: {path}"[:1000], origin=_ORIGIN, now=now)
+    comment = f"ROLEGATE_CONFIG: {path}"[:1000]
+    return apply(text, author=AUTHOR, comment=comment, origin=_ORIGIN, now=now).published
 
 
 def is_published(text: str) -> bool:

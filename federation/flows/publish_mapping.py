@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import lock_head, record
+from federation.errors import RolegateError
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
 from federation.models.mapping import MappingRevision
 from federation.models.secrets import in_clear, sealed_text
+
+
+class RevisionMovedOn(RolegateError):
+    """The change was made on, and its effect worked out for, a revision that is no longer the newest one."""
+
+    code = "revision_moved_on"
+    status = 409
+    sentence = (
+        "Somebody has published another revision in the meantime; nothing was changed. "
+        "Bring the draft up to date, and look at what it would do now."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +40,23 @@ class Published:
     diff: str
 
 
-def publish(text: str, *, author: str, comment: str, origin: Origin, now: datetime, dry_run: bool = False) -> Published:
-    """Make `text` the mapping in force. All-or-nothing and idempotent. Raises DocumentError with every fault, SecretNotSealable.
+def publish(
+    text: str,
+    *,
+    author: str,
+    comment: str,
+    origin: Origin,
+    now: datetime,
+    dry_run: bool = False,
+    only_on: int | None = None,
+    impact: Mapping[str, Any] | None = None,
+    published_by: str = "",
+) -> Published:
+    """Make `text` the mapping in force. All-or-nothing and idempotent. Raises DocumentError with every fault, SecretNotSealable,
+    RevisionMovedOn.
 
-    A client secret in clear is sealed before anything is stored or shown.
+    `only_on`: the number of the revision that must still be the newest one. `impact`: what was previewed, kept with the
+    revision. `published_by`: the second person. A client secret in clear is sealed before anything is stored or shown.
     """
     document = parse(text)
     compile_mapping(document)
@@ -39,10 +66,12 @@ def publish(text: str, *, author: str, comment: str, origin: Origin, now: dateti
             # Two admins publish at once: the audit head is the one lock that every change takes, so they take turns.
             lock_head()
         newest = MappingRevision.objects.order_by("-number").first()
+        number = newest.number if newest else 0
+        if only_on is not None and only_on != number:
+            raise RevisionMovedOn("revision_moved_on", detail=f"{only_on} is not {number}")
         if newest is not None and text in {newest.text, in_clear(newest.text)}:
             return Published(newest.number, changed=False, diff="")
         digest = hashlib.sha256(stored.encode()).hexdigest()
-        number = newest.number if newest else 0
         before = newest.text.splitlines(keepends=True) if newest else []
         diff = "".join(
             difflib.unified_diff(
@@ -52,17 +81,21 @@ def publish(text: str, *, author: str, comment: str, origin: Origin, now: dateti
         if dry_run:
             return Published(number, changed=True, diff=diff)
         revision = MappingRevision(
-            number=number + 1, text=stored, sha256=digest, author=author, comment=comment, diff=diff, published_at=now
-        )
+            number=number + 1, text=stored, sha256=digest, author=author, comment=comment, diff=diff, published_at=now,
+            impact=dict(impact or {}), published_by=published_by,
+        )  # fmt: skip
         revision.save(force_insert=True)
         record(
             Kind.MAPPING_PUBLISHED,
-            actor=author,
+            actor=published_by or author,
             outcome="ok",
             origin=origin,
             now=now,
             revision=revision.number,
             sha256=digest,
             comment=comment,
+            author=author,
+            impact=dict(impact["counts"]) if impact else None,
+            impact_digest=impact["digest"] if impact else None,
         )
     return Published(revision.number, changed=True, diff=diff)

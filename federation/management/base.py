@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import json
 import secrets
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
 from federation.audit.events import Origin
 from federation.errors import RolegateError
+from federation.flows.apply_mapping import Applied
+from federation.mapping.impact_text import as_text
+from federation.mapping.reading import DocumentError
 
 
 def moment(text: str | None) -> datetime | None:
@@ -25,6 +29,36 @@ def moment(text: str | None) -> datetime | None:
     if len(text) <= len("2026-05-03"):
         at += timedelta(days=1, microseconds=-1)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def faults_as_text(error: DocumentError, name: str) -> str:
+    """Every fault of a document with its file, line and path."""
+    lines = "\n".join(f"  {name}:{fault.line}: {fault.path}: {fault.message}" for fault in error.faults)
+    return f"The document has {len(error.faults)} fault(s); nothing was changed.\n{lines}"
+
+
+def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json: bool) -> None:
+    """Difference, impact, and which revision is in force now."""
+    result = applied.published
+    if as_json:
+        told = None if applied.preview is None else applied.preview.impact.as_dict()
+        why = [] if applied.preview is None else list(applied.preview.second_person)
+        plain = {"revision": result.number, "changed": result.changed, "dry_run": dry_run, "impact": told, "second_person": why}  # fmt: skip
+        out.write(json.dumps(plain, ensure_ascii=False))
+        return
+    if not result.changed:
+        out.write(f"Revision {result.number} is already exactly this document: nothing to do.")
+        return
+    if result.diff:
+        out.write(result.diff)
+    if applied.preview is not None:
+        out.write(as_text(applied.preview.impact, applied.preview.second_person))
+    if dry_run:
+        out.write(
+            f"Dry run: revision {result.number} stays in force; applying would make revision {result.number + 1}."
+        )
+    else:
+        out.write(f"Revision {result.number} is in force.")
 
 
 class GatewayCommand(BaseCommand):

@@ -9,7 +9,7 @@ from federation.models.clients import AccessToken, AuthorizationCode, DeviceGran
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
 from federation.models.keys import SigningKey
-from federation.models.mapping import MappingRevision
+from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.people import PastClaims, Person
 from federation.models.providers import ProviderMetadata
 from federation.models.service_tokens import ServiceToken
@@ -34,6 +34,7 @@ __all__ = [
     "GroupNesting",
     "HeldAnswer",
     "Lease",
+    "MappingDraft",
     "MappingRevision",
     "Membership",
     "OrganizationAccount",

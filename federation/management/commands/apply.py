@@ -10,16 +10,16 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from federation.flows.publish_mapping import publish
+from federation.flows.apply_mapping import apply
 from federation.flows.rotate_keys import ensure_keys
-from federation.management.base import GatewayCommand
+from federation.management.base import GatewayCommand, faults_as_text, tell_applied
 from federation.mapping.document import DocumentError
 
 
 class Command(GatewayCommand):
     """Idempotent and all-or-nothing; with --dry-run nothing is written."""
 
-    help = "Publish a mapping document as the next revision. The same document again changes nothing."
+    help = "Publish a mapping document as the next revision, and say what it does to whom. The same document again changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -29,8 +29,11 @@ class Command(GatewayCommand):
             default=settings.ROLEGATE_CONFIG,
             help="the document, YAML or JSON; - for standard input; without it the one that ROLEGATE_CONFIG names",
         )
-        parser.add_argument("--dry-run", action="store_true", help="check and show the difference; write nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="check and show difference and impact; write nothing"
+        )
         parser.add_argument("--comment", default="", help="kept with the revision")
+        parser.add_argument("--json", action="store_true", help="the impact as JSON, and nothing else")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["file"]
@@ -44,7 +47,7 @@ class Command(GatewayCommand):
         try:
             if not options["dry_run"]:
                 ensure_keys(actor=self.actor, origin=self.origin, now=now)
-            result = publish(
+            applied = apply(
                 text,
                 author=self.actor,
                 comment=options["comment"],
@@ -53,18 +56,5 @@ class Command(GatewayCommand):
                 dry_run=options["dry_run"],
             )
         except DocumentError as error:
-            lines = "\n".join(f"  {name}:{fault.line}: {fault.path}: {fault.message}" for fault in error.faults)
-            raise CommandError(
-                f"The document has {len(error.faults)} fault(s); nothing was changed.\n{lines}"
-            ) from error
-        if not result.changed:
-            self.stdout.write(f"Revision {result.number} is already exactly this document: nothing to do.")
-            return
-        if result.diff:
-            self.stdout.write(result.diff)
-        if options["dry_run"]:
-            self.stdout.write(
-                f"Dry run: revision {result.number} stays in force; applying would make revision {result.number + 1}."
-            )
-        else:
-            self.stdout.write(f"Revision {result.number} is in force.")
+            raise CommandError(faults_as_text(error, name)) from error
+        tell_applied(self.stdout, applied, dry_run=options["dry_run"], as_json=options["json"])
