@@ -24,6 +24,8 @@ check: .venv/.installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy --config-file cli/pyproject.toml cli/rolegate cli/build_backend.py
+	.venv/bin/mypy --config-file cli/pyproject.toml --platform win32 cli/rolegate
 	.venv/bin/lint-imports
 	DJANGO_SETTINGS_MODULE=config.settings.test $(PY) manage.py makemigrations --check --dry-run
 	env -u ROLEGATE_CONFIG -u REDIS_URL DJANGO_SETTINGS_MODULE=config.settings.production ROLEGATE_URL=https://gateway.example.com \

@@ -1,0 +1,7 @@
+"""`python -m rolegate`."""
+
+import sys
+
+from rolegate.fast import main
+
+sys.exit(main())

@@ -1,0 +1,213 @@
+"""The command line: what can be said, who answers it, and the exit status. Every error is one sentence on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from rolegate import __version__, terminal
+from rolegate.errors import INTERRUPTED, OK, UNEXPECTED, Failure, Usage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
+
+_EPILOG = """\
+examples:
+  rolegate login https://gate.example.com     sign in, once a day
+  rolegate configure                          a profile for every role: aws --profile shop-prod-ReadOnly …
+  rolegate roles prod read                    find a role by a few letters
+  rolegate exec shop-prod/ReadOnly -- aws s3 ls
+  eval "$(rolegate env shop-prod/ReadOnly)"
+  rolegate console shop-prod/ReadOnly --destination s3
+
+rolegate COMMAND --help says more. Exit status: 0 done, 2 usage, 3 not signed in, 4 refused, 5 gateway
+unreachable, 6 no such role, 7 AWS failed, 8 local files, 1 anything else; exec: the program's own.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+
+
+def duration(text: str) -> int:
+    """Seconds of "3600", "90m", "8h", "1h30m"; 15 minutes to 12 hours, as AWS has it. Raises ArgumentTypeError."""
+    total, digits = 0, ""
+    for letter in text:
+        if letter in "hms" and digits:
+            total += int(digits) * {"h": 3600, "m": 60, "s": 1}[letter]
+            digits = ""
+        elif letter in "0123456789":
+            digits += letter
+        else:
+            raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 3600, 90m or 8h")
+    total += int(digits or 0)
+    if not 900 <= total <= 43_200:
+        raise argparse.ArgumentTypeError("a session lasts between 15m and 12h")
+    return total
+
+
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str, example: str = "") -> _Parser:
+    made: _Parser = commands.add_parser(
+        name, help=text, description=text[:1].upper() + text[1:] + ".", epilog=f"example: {example}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    # SUPPRESS: an option that stands before the command is not overwritten by its absence after it.
+    made.add_argument(
+        "--gateway",
+        metavar="URL",
+        default=argparse.SUPPRESS,
+        help="the gateway, or a part of its name (ROLEGATE_GATEWAY)",
+    )
+    made.add_argument(
+        "--ca-bundle",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="certificates to trust besides the system's (ROLEGATE_CA_BUNDLE)",
+    )
+    made.add_argument("--quiet", "-q", action="store_true", default=argparse.SUPPRESS, help="only errors on stderr")
+    made.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="a traceback where something is not as foreseen"
+    )
+    return made
+
+
+def _narrowing(made: _Parser) -> None:
+    made.add_argument(
+        "--read-only", action="store_true", help="a session that can change nothing, whatever the role can"
+    )
+    made.add_argument(
+        "--duration", type=duration, metavar="TIME", help="how long, such as 90m or 8h; at most what the role allows"
+    )
+
+
+def _role(made: _Parser) -> None:
+    made.add_argument("role", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has")
+    _narrowing(made)
+
+
+def _parser() -> _Parser:
+    made = _Parser(
+        prog="rolegate", description="Short-lived AWS credentials with your company sign-in.", epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    made.add_argument(
+        "--version", action="version", version=f"rolegate {__version__} (Python {sys.version.split()[0]})"
+    )
+    for name in ("--gateway", "--ca-bundle"):
+        made.add_argument(name, metavar="URL" if name == "--gateway" else "FILE", default=None, help=argparse.SUPPRESS)
+    for name in ("--quiet", "--debug"):
+        made.add_argument(name, action="store_true", help=argparse.SUPPRESS)
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    login = _command(commands, "login", "sign in to a gateway", "rolegate login https://gate.example.com")
+    login.add_argument(
+        "url", nargs="?", metavar="URL", help="the gateway's address; without it the one signed in to last"
+    )
+    way = login.add_mutually_exclusive_group()
+    way.add_argument(
+        "--browser", dest="way", action="store_const", const="browser", help="with the browser of this machine"
+    )
+    way.add_argument(
+        "--device",
+        dest="way",
+        action="store_const",
+        const="device",
+        help="with a code that you type in a browser elsewhere",
+    )
+    login.add_argument(
+        "--store", choices=("keyring", "file"), help="where the sign-in rests; the system's keyring where there is one"
+    )
+
+    logout = _command(commands, "logout", "end the sign-in, here and at the gateway")
+    logout.add_argument("--all", action="store_true", help="of every gateway")
+
+    status = _command(commands, "status", "who you are, until when, and what is cached")
+    status.add_argument("--json", action="store_true", help="as JSON")
+
+    roles = _command(commands, "roles", "the roles that you can use", "rolegate roles prod read")
+    roles.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
+    roles.add_argument("--json", action="store_true", help="as JSON")
+    roles.add_argument("--refresh", action="store_true", help="ask the gateway now")
+
+    credentials = _command(
+        commands,
+        "credentials",
+        "credentials of a role, as an AWS SDK reads them from credential_process",
+        "rolegate credentials --role shop-prod/ReadOnly",
+    )
+    credentials.add_argument("positional", nargs="?", metavar="ROLE", help=argparse.SUPPRESS)
+    credentials.add_argument(
+        "--role", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has"
+    )
+    credentials.add_argument(
+        "--format",
+        choices=("process", "json", "env", "fish", "powershell", "file"),
+        default="process",
+        help="process (the default), json, lines for a shell, or a section of a credentials file",
+    )
+    credentials.add_argument("--profile-name", metavar="NAME", help="the section's name with --format file")
+    _narrowing(credentials)
+
+    env = _command(
+        commands, "env", "lines that put credentials into your shell", 'eval "$(rolegate env shop-prod/ReadOnly)"'
+    )
+    env.add_argument(
+        "role", nargs="?", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has"
+    )
+    env.add_argument("--format", choices=("env", "fish", "powershell"), help="for which shell; else the one you are in")
+    env.add_argument("--unset", action="store_true", help="lines that take them out again")
+    _narrowing(env)
+    return made
+
+
+def run(arguments: Sequence[str], *, held: int = -1, since: float = 0.0) -> int:
+    """One command. `held`: a lock that `fast` holds already; `since`: when the process began. Returns the exit status."""
+    debug = "--debug" in arguments or bool(os.environ.get("ROLEGATE_DEBUG"))
+    try:
+        return _run(list(arguments), held, since or time.time())
+    except Failure as failure:
+        terminal.complain(f"rolegate: {failure.sentence}", style="red")
+        return failure.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has gone (| head). Python would complain once more as it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK
+    except Exception as error:
+        if debug:
+            raise
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}" if place else "?"
+        terminal.complain(
+            f"rolegate: something unforeseen happened ({type(error).__name__} at {where}, version {__version__}). Run it again with --debug and tell your administrators.",
+            style="red",
+        )
+        return UNEXPECTED
+
+
+def _run(arguments: list[str], held: int, since: float) -> int:
+    from rolegate import commands
+
+    program: list[str] = []
+    if "--" in arguments:
+        place = arguments.index("--")
+        arguments, program = arguments[:place], arguments[place + 1 :]
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return OK
+    options = parser.parse_args(arguments)
+    terminal.quiet = options.quiet
+    if options.command is None:
+        raise Usage("Say what to do. See: rolegate --help")
+    options.program, options.held, options.since, options.arguments = program, held, since, arguments
+    command: Callable[[argparse.Namespace], int] = commands.COMMANDS[options.command]
+    return command(options)
