@@ -189,6 +189,38 @@ class Environment:
 
         return self._read(name, "comma-separated networks, such as 10.0.0.0/8", convert, (), required=False) or ()
 
+    def mail_server(self, name: str) -> dict[str, Any]:
+        """`smtps://user:password@host:port` (TLS from the start) or `smtp://…` (STARTTLS, never without it but on loopback) as
+        Django's EMAIL_ settings; {} where it is not set.
+        """
+
+        def convert(text: str) -> dict[str, Any]:
+            parts = urlsplit(text)
+            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/") or parts.query:
+                raise ValueError
+            tls = parts.scheme == "smtps"
+            return {
+                "EMAIL_HOST": parts.hostname,
+                "EMAIL_PORT": parts.port or (465 if tls else 587),
+                "EMAIL_HOST_USER": unquote(parts.username or ""),
+                "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+                "EMAIL_USE_SSL": tls,
+                "EMAIL_USE_TLS": not tls and parts.hostname not in _LOOPBACK,
+            }
+
+        want = "smtps://user:password@host:465, or smtp://user:password@host:587 with STARTTLS"
+        return self._read(name, want, convert, {}, required=False) or {}
+
+    def address(self, name: str, default: str) -> str:
+        """An e-mail address."""
+
+        def convert(text: str) -> str:
+            if not re.fullmatch(r"[^@\s<>]+@[^@\s<>]+", text):
+                raise ValueError
+            return text
+
+        return self._read(name, "an e-mail address", convert, default, required=False) or default
+
     def role_arn(self, name: str) -> str:
         """The ARN of an IAM role; "" where it is not set."""
 

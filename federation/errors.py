@@ -147,12 +147,35 @@ class ApprovalRequired(AccessDenied):
     sentence = "This role needs an approval before it can be used."
 
 
+class MayNotDecide(AccessDenied):
+    """Somebody who may not decide on a request tried to: it is their own, or the rule does not name them."""
+
+    code = "may_not_decide"
+    sentence = "You may not decide on this request: somebody else must, whom the rule names."
+
+
 class BadRequest(RolegateError):
     """Input that does not have the documented form."""
 
     code = "bad_request"
     status = 400
     sentence = "The request is not in the form that is expected here."
+
+
+class RequestRefused(BadRequest):
+    """A request for access that cannot be made so; the sentence says what would be right."""
+
+    code = "request_refused"
+    status = 422
+    sentence = "This cannot be asked for in this way."
+
+
+class RequestStale(RolegateError):
+    """A request is no longer what it was when the page was made: decided, withdrawn, expired, or the rule has changed."""
+
+    code = "request_stale"
+    status = 409
+    sentence = "This request has changed since you opened it. Look at it again, then decide."
 
 
 class MethodNotAllowed(BadRequest):

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from federation.flows import digest_audit as audit_digest
-from federation.flows import provider_documents, purge, runs
+from federation.flows import letters, provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
 from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
@@ -17,6 +17,13 @@ from federation.flows import rotate_keys as keys
 def refresh_provider_documents() -> None:
     """Fetch identity provider metadata ahead of its end."""
     runs.noted("refresh_provider_documents", lambda: provider_documents.refresh_all(now=timezone.now()))
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
+def send_letters() -> None:
+    """Send the e-mail that is due; a run is noted only where there is some."""
+    if letters.any_due(now=timezone.now()):
+        runs.noted("send_letters", lambda: {"sent": letters.send_due(now=timezone.now())})
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -124,6 +124,7 @@ ROLEGATE_SECOND_PERSON_ABOVE: int
 ROLEGATE_TRUSTED_PROXIES: tuple[str, ...]
 ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
+ROLEGATE_EMAIL_FROM: str
 REDIS_URL: str
 CELERY_BROKER_URL: str
 
@@ -169,6 +170,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "kwargs": {"only_due": True},
     },
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
+    "send-letters": {"task": "federation.tasks.send_letters", "schedule": timedelta(seconds=20)},
     "purge-expired": {"task": "federation.tasks.purge_expired", "schedule": timedelta(hours=1)},
 }
 
@@ -240,6 +242,10 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         "CELERY_BROKER_URL": redis or given.get("CELERY_BROKER_URL", "memory://"),
         "REDIS_URL": redis,
     }
+    # Without a mail server no letter is written: who is asked finds the requests on their page.
+    mail = env.mail_server("ROLEGATE_EMAIL_URL")
+    sender = env.address("ROLEGATE_EMAIL_FROM", f"rolegate@{host}")
+    settings |= {**mail, "ROLEGATE_EMAIL_FROM": sender if mail else "", "EMAIL_TIMEOUT": 10}
     settings["LOGGING"] = logging_config(settings["ROLEGATE_LOG_LEVEL"])
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # the gateway never looks for AWS keys of its own
     return settings

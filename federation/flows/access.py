@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,16 +13,17 @@ from django.conf import settings
 from federation.aws.arns import parse_role_arn
 from federation.errors import (
     AccessDenied,
-    ApprovalRequired,
     ClaimsTooOld,
     GroupsIncomplete,
     NotSignedIn,
     PersonDisabled,
     RolegateError,
 )
-from federation.flows import latest_word
+from federation.flows import approvals, latest_word
 from federation.identity import Identity
 from federation.mapping.engine import Grant
+from federation.mapping.reach import reach
+from federation.mapping.rules import Catalogue
 from federation.models import compiled, current
 from federation.models.catalogue import reachable
 from federation.models.people import Person
@@ -35,18 +36,31 @@ _person_by_id = compiled.ByKey(Person, "id")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A yes: who, by which grant of which revision, and the role's longest session in seconds where it is known."""
+    """A yes: who, by which grant of which revision, and the role's longest session in seconds where it is known.
+
+    `approved`: the approval under which it is a yes, where the rule asks for one; no session outlives it.
+    """
 
     person: Person
     identity: Identity
     grant: Grant
     revision: int
     role_maximum: int | None
+    approved: approvals.Approved | None = None
 
     @property
     def actor(self) -> str:
         """How the audit log names the person."""
         return f"{self.person.provider}:{self.person.session_name}"
+
+    def bounded(self, seconds: int, now: datetime) -> int:
+        """`seconds`, or what is left of the approval where that is less: the credentials end with it."""
+        return seconds if self.approved is None else min(seconds, self.approved.seconds_left(now))
+
+    @property
+    def approval_id(self) -> str:
+        """How the audit log names the approval, "" without one."""
+        return "" if self.approved is None else f"{self.approved.request_id}/{self.approved.item_id}"
 
 
 def fresh_identity(person: Person, mapping: current.CurrentMapping, *, now: datetime) -> Identity:
@@ -103,6 +117,12 @@ def _complete(identity: Identity) -> Identity:
     return identity
 
 
+def catalogue_of(mapping: current.CurrentMapping, arns: Iterable[str]) -> Catalogue:
+    """What is known of these roles and their accounts. One statement, however many they are."""
+    parsed = [(parse_role_arn(arn).account_id, arn) for arn in arns]
+    return reachable(reach((), [(account, arn) for account, arn in parsed if account in mapping.compiled.accounts]))
+
+
 def decide(person_id: UUID | str, role_arn: str, *, now: datetime) -> Access:
     """The grant of `role_arn` to this person. Asks the published mapping each time: a role withdrawn between the page
     and the click is gone.
@@ -117,9 +137,10 @@ def decide(person_id: UUID | str, role_arn: str, *, now: datetime) -> Access:
     identity = fresh_identity(person, mapping, now=now)
     parse_role_arn(role_arn)
     verdict = mapping.compiled.verdict(identity, role_arn, now, reachable)
+    if verdict.code == "approval_required" and verdict.grant is not None:
+        approved = approvals.require(person, verdict.grant, identity, mapping.compiled, now=now)
+        return Access(person, identity, verdict.grant, mapping.number, verdict.grant.role_maximum, approved)
     if not verdict.allowed or verdict.grant is None:
-        if verdict.code == "approval_required":
-            raise ApprovalRequired("approval_required", role_arn=role_arn)
         raise AccessDenied(verdict.code, role_arn=role_arn)
     return Access(person, identity, verdict.grant, mapping.number, verdict.grant.role_maximum)
 

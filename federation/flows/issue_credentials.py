@@ -16,7 +16,7 @@ from federation.aws.policy import READ_ONLY, session_policy
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import Access, decide, decide_again
-from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn
+from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
 from federation.mapping.session import clamp_duration
 
 # Every role's MaxSessionDuration is at least an hour (IAM CreateRole), so an hour can always be asked for.
@@ -145,14 +145,18 @@ def assume_within_maximum(
 
     Where the role's maximum is not known and AWS finds the duration too long, an hour is asked for instead.
     """
-    seconds, notice = clamp_duration(asked, access.grant.session, access.role_maximum)
+    wanted, notice = clamp_duration(asked, access.grant.session, access.role_maximum)
     notices = (notice,) if notice else ()
+    seconds = access.bounded(wanted, now)
+    if seconds < wanted:
+        notices = (*notices, "The credentials end with your approval.")
     try:
         return assume(access, session, seconds, channel=channel, origin=origin, now=now), seconds, notices
     except sts.StsDurationTooLong:
         if access.role_maximum is not None or seconds <= ALWAYS_ALLOWED_SECONDS:
             raise
     shortened = "The role does not allow sessions that long: you have one hour."
+    # Shorter than `seconds`, so within the approval too.
     credentials = assume(access, session, ALWAYS_ALLOWED_SECONDS, channel=channel, origin=origin, now=now)
     return credentials, ALWAYS_ALLOWED_SECONDS, (*notices, shortened)
 
@@ -186,6 +190,7 @@ def _issue(
             role_arn=access.grant.role_arn,
             rule=access.grant.rule,
             revision=access.revision,
+            **under_approval(access),
             access_key_id=credentials.access_key_id,
             source_identity=access.person.session_name,
             duration=seconds,

@@ -129,12 +129,18 @@ def mint_web_identity(access: Access, session: Session, *, channel: str, origin:
     return minted
 
 
+def under_approval(access: Access) -> dict[str, str]:
+    """What an event of a use says of the approval that it stands on; nothing where the rule asks for none."""
+    return {"approval": access.approval_id} if access.approved is not None else {}
+
+
 def _common(access: Access, session: Session) -> dict[str, Any]:
     return {
         "person": str(access.person.pk),
         "role_arn": access.grant.role_arn,
         "rule": access.grant.rule,
         "revision": access.revision,
+        **under_approval(access),
         "session_name": access.person.session_name,
         "source_identity": access.person.session_name,
         "tags": sorted(session.tags),

@@ -17,7 +17,7 @@ from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import decide, decide_again
 from federation.flows.issue_credentials import assume_within_maximum, record_refusal
-from federation.flows.minting import mint_saml, plan_session
+from federation.flows.minting import mint_saml, plan_session, under_approval
 
 # A sign-in token is good for 15 minutes (IAM user guide, "Enabling custom identity broker access").
 # Without a SessionDuration, the console session lasts an hour (IAM user guide, "Configure SAML assertions").
@@ -52,6 +52,9 @@ def open_console(
         access = decide(person_id, role_arn, now=now)
         session = plan_session(access, asked_policy=None)
         region = access.grant.account.region
+        console_duration = access.grant.session.console_duration
+        if console_duration is not None:
+            console_duration = access.bounded(console_duration, now)
         # Checked before the mint: a bad link costs no credentials.
         target = console.validate_destination(destination, session.partition, region)
         credentials, seconds, _ = assume_within_maximum(access, session, None, channel=channel, origin=origin, now=now)
@@ -59,7 +62,7 @@ def open_console(
             credentials,
             partition=session.partition,
             region=region,
-            session_duration=access.grant.session.console_duration,
+            session_duration=console_duration,
             endpoint_url=settings.ROLEGATE_SIGNIN_ENDPOINT_URL,
         )
         url = console.console_url(
@@ -84,10 +87,11 @@ def open_console(
                 role_arn=role_arn,
                 rule=access.grant.rule,
                 revision=access.revision,
+                **under_approval(access),
                 access_key_id=credentials.access_key_id,
                 source_identity=access.person.session_name,
                 duration=seconds,
-                console_duration=access.grant.session.console_duration,
+                console_duration=console_duration,
                 duration_dropped=token.duration_dropped,
                 destination=target,
             )
@@ -121,13 +125,16 @@ def console_form(
                 sentence="This role comes with a session policy: open its console the ordinary way.",
             )
         target = console.validate_destination(destination, session.partition, account.region)
+        wanted = access.grant.session.console_duration
         minted = mint_saml(
             access,
             session,
             region=account.region,
-            console_duration=access.grant.session.console_duration,
+            console_duration=None
+            if wanted is None and access.approved is None
+            else access.bounded(wanted or DEFAULT_CONSOLE_SECONDS, now),
             # The person holds this assertion: at STS they could ask for as long as the role allows, whatever the mapping says.
-            session_limit=access.grant.session.console_duration or DEFAULT_CONSOLE_SECONDS,
+            session_limit=access.bounded(wanted or DEFAULT_CONSOLE_SECONDS, now),
             channel=channel,
             origin=origin,
             now=now,
@@ -145,6 +152,7 @@ def console_form(
                 role_arn=role_arn,
                 rule=access.grant.rule,
                 revision=access.revision,
+                **under_approval(access),
                 assertion_id=minted.id,
                 source_identity=access.person.session_name,
                 destination=target,

@@ -18,6 +18,7 @@ from federation.models.clients import (
     TokenFamily,
     WrongUserCode,
 )
+from federation.models.requests import Letter
 from federation.models.sessions import PortalSession, SignInState, UsedCredential
 
 # What strangers can make: kept after its end only as long as somebody may ask why it did not work.
@@ -46,6 +47,8 @@ def purge_expired(*, now: datetime) -> dict[str, int]:
         "wrong_user_codes": WrongUserCode.objects.filter(at__lt=later),
         "access_tokens": AccessToken.objects.filter(expires__lt=later),
         "refresh_tokens": RefreshToken.objects.filter(expires__lt=now - timedelta(days=8)),
+        # Bodies name people and reasons: kept as long as somebody may ask whether it was sent.
+        "letters": Letter.objects.filter(created_at__lt=now - timedelta(days=30)),
         "families": TokenFamily.objects.filter(expires__lt=now - timedelta(days=30)),
     }
     return {name: rows.delete()[0] for name, rows in gone.items()}

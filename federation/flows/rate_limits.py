@@ -18,7 +18,7 @@ from django.db import connection
 from federation.errors import RateLimited
 from federation.models.access import RateWindow
 
-Scope = Literal["sign_in", "token", "device", "credentials", "scim", "staff_refused"]
+Scope = Literal["sign_in", "token", "device", "credentials", "scim", "staff_refused", "requests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ LIMITS: dict[Scope, Limit] = {
     "credentials": Limit(60, 600, 30_000),
     # The first load of a company is some thousand requests by one token, as fast as they are answered.
     "scim": Limit(60, 12_000, 600, refused=10),
+    # Asking for access: each request may send letters to a whole team.
+    "requests": Limit(60, 30, 3_000),
     # Only refusals are counted: somebody who tries every door of the console is recorded, but does not fill the log.
     "staff_refused": Limit(60, 60, 600),
 }

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
 from federation.errors import NotFound
+from federation.flows import approvals
 from federation.models.access_changes import note_people
 from federation.models.clients import TokenFamily
 from federation.models.people import Person
@@ -45,7 +46,7 @@ def revoke(
     now: datetime,
     family_reason: str = "revoked_by_staff",
 ) -> int:
-    """End every portal session and CLI token of `person`; with `disable` also refuse every new sign-in and mint.
+    """End every portal session, CLI token and approval of `person`; with `disable` also refuse every new sign-in and mint.
 
     `family_reason`: what the ended command lines are marked with.
     Returns how many portal sessions ended. Credentials already at AWS live on until they expire: the runbook says how
@@ -60,6 +61,7 @@ def revoke(
         ended, _ = PortalSession.objects.filter(person=person).delete()
         SignInState.objects.filter(person=person, completed_at=None).update(completed_at=now)
         TokenFamily.objects.filter(person=person, revoked_at=None).update(revoked_at=now, revoked_reason=family_reason)
+        approved = approvals.end_all(person, now=now)
         record_or_log(
             Kind.REVOKED,
             actor=actor,
@@ -69,6 +71,7 @@ def revoke(
             person=str(person.pk),
             why=why,
             sessions=ended,
+            approvals=len(approved),
             disabled=disable,
             source_identity=person.session_name,
         )

@@ -153,7 +153,7 @@ class CompiledMapping:
         named: list[GroupMatch] = []
         for number, rule in enumerate(document.rules):
             when = rule.when
-            named += [*when.groups, *when.all_of, *when.none_of, *(rule.approval.by if rule.approval else ())]
+            named += [*when.groups, *when.all_of, *when.none_of, *_approvers(rule.approval)]
             # A rule is looked at only if a group points to it: any of `groups`, else the first of `all_of`.
             pointed = when.groups or when.all_of[:1]
             for match in pointed:
@@ -253,6 +253,15 @@ class CompiledMapping:
     def staff_rights(self, identity: Identity) -> tuple[StaffRule, ...]:
         """The entries of `staff` that one of the identity's groups is named in, in order."""
         return tuple(entry for entry in self.document.staff if self.is_in(identity, entry.groups))
+
+    def may_break_glass(self, identity: Identity, approval: Approval) -> bool:
+        """True if the identity may take the role at once, without a yes. That the rule gives it the role is the verdict's word."""
+        return approval.break_glass is not None and self.is_in(identity, approval.break_glass.by)
+
+    def matched(self, identity: Identity, matches: Iterable[GroupMatch]) -> tuple[GroupMatch, ...]:
+        """Those of the matches that name one of the identity's groups."""
+        facts = gather(self.index, identity, identity.verified_at)
+        return tuple(match for match in matches if self.index.number.get(match, -1) in facts.matches)
 
     def may_approve(self, identity: Identity, approval: Approval) -> bool:
         """True if the identity is in a group that may approve. That nobody approves their own request is the flow's rule."""
@@ -374,6 +383,12 @@ class CompiledMapping:
         return [
             account for account_id in unknown if (account := _stranger(account_id, catalogue[account_id])) is not None
         ]
+
+
+def _approvers(approval: Approval | None) -> tuple[GroupMatch, ...]:
+    if approval is None:
+        return ()
+    return (*approval.by, *(approval.break_glass.by if approval.break_glass else ()))
 
 
 def is_closed(identity: Identity, account: Account) -> bool:

@@ -113,6 +113,12 @@ def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> Rule
     if rule.approval is not None:
         by = ", ".join(str(match) for match in rule.approval.by)
         reasons.append(f"needs an approval by one of: {by}, for at most {spoken_duration(rule.approval.at_most)}")
+        if rule.approval.break_glass is not None:
+            at_once = ", ".join(str(match) for match in rule.approval.break_glass.by)
+            reasons.append(
+                f"may be taken at once, and is reviewed afterwards, by: {at_once}, "
+                f"for at most {spoken_duration(rule.approval.break_glass.at_most)}"
+            )
     effect: Effect = "deny" if compiled.denies else "approval" if rule.approval else "allow"
     return RuleExplanation(rule.name, rule.line, matched, effect, tuple(reasons))
 

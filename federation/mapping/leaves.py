@@ -226,7 +226,7 @@ def duration(shortest: int, longest: int, span: str) -> Any:
 session_duration = duration(
     SHORTEST_SESSION, LONGEST_SESSION, "15m and 12h (900 and 43,200 seconds): AWS accepts nothing else"
 )
-approval_duration = duration(300, 30 * 86_400, "5m and 30d")
+approval_duration = duration(1_800, 30 * 86_400, "30m and 30d")
 assertion_validity = duration(60, 7_200, "1m and 2h")
 directory_interval = duration(60, 86_400, "1m and 24h")
 directory_stale_after = duration(3_600, 30 * 86_400, "1h and 30d")

@@ -273,12 +273,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """Who among those whom the rule gives the role may take it at once, without a yes, for at most `at_most` seconds.
+
+    It is told to everybody who could have said yes, and looked at afterwards.
+    """
+
+    by: tuple[GroupMatch, ...]
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """The role needs a yes from somebody in `by`, for at most `at_most` seconds."""
 
     by: tuple[GroupMatch, ...]
     at_most: int
     reason: Literal["required", "optional"] = "required"
+    break_glass: BreakGlass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,16 @@ from federation.mapping import leaves
 from federation.mapping.patterns import captures_of, is_anchored
 from federation.mapping.reading import Fields, Value, quoted
 from federation.mapping.rolearn import is_reserved, parse_role_arn
-from federation.mapping.rules import NO_OPTIONS, Approval, GroupMatch, Rule, SessionOptions, Target, When
+from federation.mapping.rules import (
+    NO_OPTIONS,
+    Approval,
+    BreakGlass,
+    GroupMatch,
+    Rule,
+    SessionOptions,
+    Target,
+    When,
+)
 from federation.mapping.schema_accounts import Known, read_selector
 from federation.mapping.templates import TemplateError, parse_template
 
@@ -189,13 +198,25 @@ def _arn(value: Value, known: Known, captures: tuple[str, ...]) -> str | None:
 
 
 def _approval(value: Value) -> Approval:
-    fields = value.fields(("by", "at_most", "reason"), required=("by", "at_most"))
+    fields = value.fields(("by", "at_most", "reason", "break_glass"), required=("by", "at_most"))
     reason = fields.read("reason", leaves.choice("required", "optional"), "required")
+    at_most = fields.read("at_most", leaves.approval_duration, 3_600)
     return Approval(
         by=fields.read("by", lambda v: v.each(leaves.group_match, scalar_too=True), ()),
-        at_most=fields.read("at_most", leaves.approval_duration, 3_600),
+        at_most=at_most,
         reason=cast('Literal["required", "optional"]', reason),
+        break_glass=fields.read("break_glass", lambda v: _break_glass(v, at_most), None),
     )
+
+
+def _break_glass(value: Value, at_most: int) -> BreakGlass:
+    fields = value.fields(("by", "at_most"), required=("by",))
+    longest = fields.read("at_most", leaves.approval_duration, min(at_most, 3_600))
+    if longest > at_most and (entry := fields.get("at_most")):
+        entry.fault(
+            "without an approval nobody has the role for longer than with one: at most the approval's own at_most"
+        )
+    return BreakGlass(by=fields.read("by", lambda v: v.each(leaves.group_match, scalar_too=True), ()), at_most=longest)
 
 
 def _session(value: Value, known: Known, captures: tuple[str, ...]) -> SessionOptions:

@@ -19,6 +19,7 @@ from federation.mapping.rules import (
     Account,
     AccountSelector,
     Approval,
+    BreakGlass,
     Delegation,
     Directory,
     Document,
@@ -208,7 +209,14 @@ def _approval(approval: Approval | None) -> dict[str, Any] | None:
         "by": [_group(match) for match in approval.by],
         "at_most": _duration(approval.at_most),
         "reason": approval.reason,
+        **_filled(break_glass=_break_glass(approval.break_glass)),
     }
+
+
+def _break_glass(entry: BreakGlass | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    return {"by": [_group(match) for match in entry.by], "at_most": _duration(entry.at_most)}
 
 
 def _session(options: SessionOptions) -> dict[str, Any]:

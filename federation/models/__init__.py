@@ -10,14 +10,17 @@ from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNest
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
 from federation.models.keys import SigningKey
 from federation.models.mapping import MappingDraft, MappingRevision
+from federation.models.marks import RoleMark
 from federation.models.people import PastClaims, Person
 from federation.models.providers import ProviderMetadata
+from federation.models.requests import AccessRequest, Letter, RequestedRole
 from federation.models.service_tokens import ServiceToken
 from federation.models.sessions import PortalSession, SignInState, UsedCredential
 from federation.models.sync import HeldAnswer, Lease, Source, TaskRun
 
 __all__ = [
     "AccessChange",
+    "AccessRequest",
     "AccessToken",
     "AuditDigest",
     "AuditEvent",
@@ -34,6 +37,7 @@ __all__ = [
     "GroupNesting",
     "HeldAnswer",
     "Lease",
+    "Letter",
     "MappingDraft",
     "MappingRevision",
     "Membership",
@@ -45,7 +49,9 @@ __all__ = [
     "ProviderMetadata",
     "RateWindow",
     "RefreshToken",
+    "RequestedRole",
     "Role",
+    "RoleMark",
     "RoleUse",
     "ServiceToken",
     "SignInState",

@@ -13,16 +13,18 @@ from django.utils import timezone
 
 from federation.aws.policy import READ_ONLY
 from federation.errors import AccessDenied, NotSignedIn, RolegateError
-from federation.flows import explain_access, rotate_keys, staff_rights
+from federation.flows import approvals, explain_access, rotate_keys, staff_rights
 from federation.flows.access import fresh_identity
 from federation.flows.sign_in import saml_provider, service_provider
+from federation.identity import Identity
 from federation.mapping.capabilities import NONE as NO_POWERS
 from federation.mapping.capabilities import Powers
-from federation.mapping.engine import Grant
+from federation.mapping.engine import CompiledMapping, Grant
 from federation.mapping.session import clamp_duration
 from federation.models import current
 from federation.models.catalogue import reachable
 from federation.models.people import Person
+from federation.models.requests import RequestedRole
 from federation.signin import saml
 
 
@@ -40,7 +42,9 @@ class RoleLine:
     """One role that the person has. Durations in seconds; `max_duration` is the longest that may be asked for.
 
     `policy`: the session policy that the mapping sets: "" none, "read-only", or "other". Only where there is none may the
-    person ask for one.
+    person ask for one. `needs_approval`: and there is none that counts now; where there is one, `approved_until` says until
+    when. `asked`: the person's open request for it. `at_once`: whether they may take it in an emergency, without a yes.
+    `usual_duration`: what credentials get unasked.
     """
 
     arn: str
@@ -53,6 +57,10 @@ class RoleLine:
     rules: tuple[str, ...]
     direct_console: bool
     policy: str
+    approved_until: datetime | None = None
+    asked: UUID | None = None
+    at_once: bool = False
+    usual_duration: int = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +101,49 @@ def sign_in_choices() -> list[ProviderChoice]:
     ]
 
 
-def _line(grant: Grant) -> RoleLine:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a person has asked for: the approvals that may count, and the open requests by role."""
+
+    identity: Identity
+    compiled: CompiledMapping
+    rows: tuple[RequestedRole, ...]
+    now: datetime
+
+    def approved(self, grant: Grant) -> approvals.Approved | None:
+        return approvals.valid(self.rows, grant, self.identity, self.compiled, now=self.now) if grant.approval else None
+
+    def pending(self, grant: Grant) -> UUID | None:
+        for row in self.rows:
+            if row.role_arn == grant.role_arn and row.standing(row.request.expires_at, self.now) == "pending":
+                return row.request_id
+        return None
+
+
+def _line(grant: Grant, asked: _Asked) -> RoleLine:
     longest, _ = clamp_duration(43_200, grant.session, grant.role_maximum)
+    usual, _ = clamp_duration(None, grant.session, grant.role_maximum)
+    approved = asked.approved(grant)
+    if approved is not None:
+        left = max(0, approved.seconds_left(asked.now))
+        longest, usual = min(longest, left), min(usual, left)
     return RoleLine(
         arn=grant.role_arn,
         name=grant.role_name,
         account_id=grant.account.id,
         max_duration=longest,
         console_duration=grant.session.console_duration,
-        needs_approval=grant.approval is not None,
+        needs_approval=grant.approval is not None and approved is None,
         approvers=tuple(str(match) for match in grant.approval.by) if grant.approval else (),
         rules=grant.rules,
         direct_console=grant.account.federation == "saml"
         and not grant.session.policy
         and not grant.session.policy_arns,
         policy=_policy(grant),
+        approved_until=approved.ends_at if approved else None,
+        asked=asked.pending(grant) if grant.approval else None,
+        at_once=grant.approval is not None and asked.compiled.may_break_glass(asked.identity, grant.approval),
+        usual_duration=usual,
     )
 
 
@@ -118,7 +154,8 @@ def _policy(grant: Grant) -> str:
 
 
 def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
-    """The person's roles by account; `who` is the row, or its id. At most four queries whatever their number: a directory is one.
+    """The person's roles by account; `who` is the row, or its id. At most five queries whatever their number: a directory is
+    one, and where a rule asks for approvals, what the person has asked for is one.
 
     Raises NotSignedIn.
     """
@@ -133,11 +170,13 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
         return MyRoles((), etag="", total=0, revision=mapping.number, groups=claimed, problem=problem)
     groups = tuple(sorted(identity.groups))
     decision = mapping.compiled.decide(identity, now, reachable)
+    rows = approvals.open_of(person, now=now) if any(grant.approval for grant in decision.grants) else []
+    asked = _Asked(identity, mapping.compiled, tuple(rows), now)
     by_account: dict[str, list[RoleLine]] = {}
     accounts = {}
     for grant in decision.grants:
         accounts[grant.account.id] = grant.account
-        by_account.setdefault(grant.account.id, []).append(_line(grant))
+        by_account.setdefault(grant.account.id, []).append(_line(grant, asked))
     listed = tuple(
         AccountRoles(
             account_id=account.id,

@@ -29,6 +29,7 @@ WORDS: dict[str, tuple[str | Promise, str | Promise]] = {
     "refresh_directory": (
         _("Directories"), _("Reads the company's directories: people, groups and who is in which. Those that push are not asked."),
     ),
+    "send_letters": (_("Letters"), _("Sends the e-mail about requests for access; tries again where the server is away.")),
     "rotate_keys": (_("Signing keys"), _("Publishes the next key, and later signs with it, when it is due.")),
     "purge_expired": (_("Clearing up"), _("Deletes sessions, codes and tokens that have expired.")),
 }  # fmt: skip

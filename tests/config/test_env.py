@@ -224,3 +224,31 @@ def test_the_demos_commands_find_the_secret_that_the_demo_keeps(monkeypatch, tmp
     (tmp_path / "var" / "demo").mkdir(parents=True)
     (tmp_path / "var" / "demo" / "secret_key").write_text(f"{GOOD_SECRET}\n")
     assert runpy.run_path(str(demo))["SECRET_KEY"] == GOOD_SECRET
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("smtps://u:p%40ss@mail.example.com", ("mail.example.com", 465, "u", "p@ss", True, False)),
+        ("smtp://mail.example.com:2525", ("mail.example.com", 2525, "", "", False, True)),
+        ("smtp://localhost:1025", ("localhost", 1025, "", "", False, False)),
+    ],
+)
+def test_a_mail_server_is_never_spoken_to_in_clear_but_on_loopback(text, expected):
+    found = Environment({"M": text}).mail_server("M")
+    names = ("EMAIL_HOST", "EMAIL_PORT", "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "EMAIL_USE_SSL", "EMAIL_USE_TLS")
+    assert tuple(found[name] for name in names) == expected
+
+
+@pytest.mark.parametrize("text", ["mail.example.com", "http://mail.example.com", "smtp://", "smtp://h/x", "smtp://h:x"])
+def test_what_is_no_mail_server_is_a_fault(text):
+    environment = Environment({"M": text})
+    assert environment.mail_server("M") == {}
+    assert environment.faults
+
+
+def test_a_sender_is_an_address():
+    environment = Environment({"A": "Rolegate <a@b>", "B": "a@b.example"})
+    assert environment.address("A", "x@y") == "x@y"
+    assert environment.address("B", "x@y") == "a@b.example"
+    assert len(environment.faults) == 1

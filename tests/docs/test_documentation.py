@@ -548,6 +548,7 @@ PROBES = {
     "`mapping[].allow.accounts`": RULE % "allow: {accounts: {qqqqqqqqqq: 1}}",
     "`mapping[].session`": RULE % "session: {qqqqqqqqqq: 1}",
     "`mapping[].approval`": RULE % "approval: {qqqqqqqqqq: 1}",
+    "`mapping[].approval.break_glass`": RULE % "approval: {by: [y], at_most: 1h, break_glass: {qqqqqqqqqq: 1}}",
     "`staff[]`": "staff: [{qqqqqqqqqq: 1}]",
     "`delegations[]`": "delegations: [{qqqqqqqqqq: 1}]",
 }

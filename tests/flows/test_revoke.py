@@ -96,7 +96,7 @@ def test_it_is_recorded_with_what_denies_the_sessions_at_aws(alice, origin, now)
     event = AuditEvent.objects.latest("seq")
     assert (event.kind, event.outcome, event.actor) == ("revoked", "ok", "carol")
     assert event.data == {
-        "person": str(alice.pk), "why": "a stolen laptop", "sessions": 1, "disabled": True, "source_identity": alice.session_name,
+        "person": str(alice.pk), "why": "a stolen laptop", "sessions": 1, "approvals": 0, "disabled": True, "source_identity": alice.session_name,
     }  # fmt: skip
     revoke.allow_again(alice, actor="carol", why="found again", origin=origin, now=now)
     assert AuditEvent.objects.latest("seq").data == {"person": str(alice.pk), "why": "found again", "disabled": False}

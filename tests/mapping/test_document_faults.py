@@ -339,6 +339,13 @@ CAPTURING = {"groups": [{"regex": "^aws-(?P<account>[0-9]{12})-(?P<role>.+)$"}]}
         ({"session": {"transitive_tags": ["T"]}}, "session.transitive_tags", ["none of this session's tags"]),
         ({"approval": {"by": ["x"]}}, "approval", ["`at_most` is missing"]),
         ({"approval": {"by": ["x"], "at_most": "31d"}}, "approval.at_most", ["30d"]),
+        ({"approval": {"by": ["x"], "at_most": "29m"}}, "approval.at_most", ["30m"]),
+        ({"approval": {"by": ["x"], "at_most": "1h", "break_glass": {}}}, "approval.break_glass", ["`by` is missing"]),
+        (
+            {"approval": {"by": ["x"], "at_most": "1h", "break_glass": {"by": ["y"], "at_most": "2h"}}},
+            "approval.break_glass.at_most",
+            ["longer than with one"],
+        ),
         (
             {"approval": {"by": ["x"], "at_most": "1h", "reason": "always"}},
             "approval.reason",

@@ -14,6 +14,7 @@ from federation.mapping.rules import (
     Account,
     AccountSelector,
     Approval,
+    BreakGlass,
     ClaimMap,
     Delegation,
     Directory,
@@ -124,7 +125,11 @@ sessions = st.builds(
     transitive_tags=st.sampled_from([(), ("Team",), ("no", "Team")]),
 )
 approvals = st.builds(
-    Approval, by=several(groups), at_most=st.integers(300, 86_400), reason=st.sampled_from(["required", "optional"])
+    Approval,
+    by=several(groups),
+    at_most=st.integers(3_600, 86_400),
+    reason=st.sampled_from(["required", "optional"]),
+    break_glass=st.none() | st.builds(BreakGlass, by=several(groups), at_most=st.integers(1_800, 3_600)),
 )
 effects = st.one_of(
     st.tuples(targets, st.none(), sessions, st.none() | approvals),

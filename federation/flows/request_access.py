@@ -1,0 +1,403 @@
+"""Asking for roles that need an approval, taking them at once in an emergency, withdrawing, and giving back.
+
+A request gives nothing. Who may say yes is `decide_requests`; whether a yes counts at a use is `approvals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.errors import NotFound, NotSignedIn, RequestRefused, RequestStale, RolegateError
+from federation.flows import approvals, approvers, letters, rate_limits
+from federation.flows.access import catalogue_of, fresh_identity
+from federation.identity import Identity
+from federation.mapping.durations import spoken_duration
+from federation.mapping.engine import Grant
+from federation.mapping.rules import GroupMatch
+from federation.models import current
+from federation.models.people import Person
+from federation.models.requests import AccessRequest, RequestedRole
+
+PENDING_FOR = timedelta(days=3)
+MOST_ROLES = 20
+MOST_OPEN = 50
+LONGEST_REASON = 1000
+SHORTEST_SECONDS = 1_800
+_PRESETS = (1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 259_200, 604_800, 2_592_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request for these roles may be. `at_most` in seconds; `at_once`: for how long they may be taken without a yes.
+
+    `grants`: in the order asked for, each with the approval that its rule asks for.
+    """
+
+    person: Person
+    identity: Identity
+    revision: int
+    grants: tuple[Grant, ...]
+    at_most: int
+    at_once: int | None
+    reason_required: bool
+
+    @property
+    def durations(self) -> tuple[int, ...]:
+        """Presets up to `at_most`, in seconds."""
+        return presets(self.at_most)
+
+    @property
+    def approvers(self) -> tuple[GroupMatch, ...]:
+        """Every group that may say yes to one of the roles."""
+        return tuple(dict.fromkeys(match for grant in self.grants if grant.approval for match in grant.approval.by))
+
+
+def presets(at_most: int) -> tuple[int, ...]:
+    """The lengths of time to offer, in seconds; `at_most` itself is the last."""
+    return tuple(dict.fromkeys([seconds for seconds in _PRESETS if seconds < at_most] + [at_most]))
+
+
+def plan(person_id: UUID | str, role_arns: Sequence[str], *, now: datetime) -> Plan:
+    """What this person may ask for of these roles, by the mapping in force. Raises RequestRefused, and what `access` raises."""
+    wanted = tuple(dict.fromkeys(role_arns))
+    if not wanted:
+        raise RequestRefused("no_role", sentence="Choose at least one role.")
+    if len(wanted) > MOST_ROLES:
+        raise RequestRefused("too_many_roles", sentence=f"One request may name {MOST_ROLES} roles at most.")
+    person = Person.objects.filter(pk=person_id).first()
+    if person is None:
+        raise NotSignedIn("person_unknown")
+    mapping = current.mapping()
+    identity = fresh_identity(person, mapping, now=now)
+    catalogue = catalogue_of(mapping, wanted)
+    grants = []
+    for arn in wanted:
+        verdict = mapping.compiled.verdict(identity, arn, now, catalogue)
+        if verdict.allowed:
+            raise RequestRefused(
+                "role_allowed", sentence="You can use this role already, without an approval.", role_arn=arn
+            )
+        if verdict.grant is None or verdict.grant.approval is None:
+            raise RequestRefused(
+                f"not_requestable:{verdict.code}",
+                sentence="This role is not one that you can ask for. “Why?” on its page says what is missing, and whom to ask.",
+                role_arn=arn,
+            )
+        grants.append(verdict.grant)
+    rules = [grant.approval for grant in grants if grant.approval is not None]
+    at_once = [
+        rule.break_glass.at_most
+        for rule in rules
+        if rule.break_glass is not None and mapping.compiled.may_break_glass(identity, rule)
+    ]
+    return Plan(
+        person=person,
+        identity=identity,
+        revision=mapping.number,
+        grants=tuple(grants),
+        at_most=min(rule.at_most for rule in rules),
+        at_once=min(at_once) if len(at_once) == len(rules) else None,
+        reason_required=any(rule.reason == "required" for rule in rules),
+    )
+
+
+def ask(
+    person_id: UUID | str,
+    role_arns: Sequence[str],
+    *,
+    reason: str,
+    duration: int,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+) -> AccessRequest:
+    """A request for these roles, for `duration` seconds. Raises RequestRefused, RateLimited, and what `plan` raises.
+
+    A refusal is recorded too.
+    """
+    try:
+        rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
+        planned = plan(person_id, role_arns, now=now)
+        said = _reason(reason, required=planned.reason_required)
+        _check_duration(duration, planned.at_most)
+        with transaction.atomic():
+            _lock(planned.person)
+            _refuse_doubles(planned, now)
+            request = _store(planned, AccessRequest.Way.APPROVAL, said, duration, now)
+            asked = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
+            letters.write(
+                [person.email for person in asked.people],
+                subject=f"{approvers.name_of(planned.person)} asks for {_named(planned.grants)}",
+                body=_letter(request, planned, "asks for"),
+                now=now,
+            )
+            record(
+                Kind.ACCESS_REQUESTED,
+                actor=_actor(planned.person),
+                outcome="ok",
+                origin=origin,
+                now=now,
+                channel=channel,
+                person=str(planned.person.pk),
+                request=str(request.pk),
+                roles=[grant.role_arn for grant in planned.grants],
+                rules=[grant.rule for grant in planned.grants],
+                revision=planned.revision,
+                duration=duration,
+                why=said,
+            )
+    except RolegateError as error:
+        _refused(Kind.ACCESS_REQUESTED, person_id, role_arns, error, channel=channel, origin=origin, now=now)
+        raise
+    return request
+
+
+def break_glass(
+    person_id: UUID | str,
+    role_arns: Sequence[str],
+    *,
+    reason: str,
+    duration: int,
+    confirmation: str,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+) -> AccessRequest:
+    """Take roles of one account at once, where their rules allow that to this person; told aloud, reviewed afterwards.
+
+    `confirmation`: the account's name, typed: the second look. A reason is always required. Raises as `ask` does.
+    """
+    try:
+        rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
+        planned = plan(person_id, role_arns, now=now)
+        if planned.at_once is None:
+            raise RequestRefused(
+                "break_glass_not_allowed", sentence="The rule does not let you take this role without an approval."
+            )
+        accounts = {grant.account.id: grant.account.name for grant in planned.grants}
+        if len(accounts) > 1:
+            raise RequestRefused("break_glass_one_account", sentence="Take roles of one account at a time.")
+        said = _reason(reason, required=True)
+        _check_duration(duration, planned.at_once)
+        if confirmation.strip() != next(iter(accounts.values())):
+            raise RequestRefused("not_confirmed", sentence="Type the account's name, letter by letter, to confirm.")
+        with transaction.atomic():
+            _lock(planned.person)
+            request = _store(planned, AccessRequest.Way.BREAK_GLASS, said, duration, now)
+            told = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
+            letters.write(
+                [person.email for person in told.people],
+                subject=f"BREAK-GLASS: {approvers.name_of(planned.person)} took {_named(planned.grants)}",
+                body=_letter(request, planned, "took, without an approval,"),
+                now=now,
+            )
+            record(
+                Kind.ACCESS_BREAK_GLASS,
+                actor=_actor(planned.person),
+                outcome="ok",
+                origin=origin,
+                now=now,
+                channel=channel,
+                person=str(planned.person.pk),
+                request=str(request.pk),
+                roles=[grant.role_arn for grant in planned.grants],
+                rules=[grant.rule for grant in planned.grants],
+                revision=planned.revision,
+                ends_at=now + timedelta(seconds=duration),
+                told=len(told.people),
+                why=said,
+            )
+    except RolegateError as error:
+        _refused(Kind.ACCESS_BREAK_GLASS, person_id, role_arns, error, channel=channel, origin=origin, now=now)
+        raise
+    return request
+
+
+def withdraw(person_id: UUID | str, request_id: UUID | str, *, origin: Origin, now: datetime) -> AccessRequest:
+    """The asker takes back what nobody has decided on yet. Raises NotFound (also for somebody else's), RequestStale."""
+    with transaction.atomic():
+        request = lock_request(request_id)
+        if str(request.person_id) != str(person_id):
+            raise NotFound("request_of_another")
+        items = request.items.filter(state=RequestedRole.State.PENDING)
+        arns = list(items.values_list("role_arn", flat=True))
+        if not arns or request.expires_at <= now:
+            raise RequestStale(
+                "nothing_to_withdraw", sentence="There is nothing left to withdraw: it was decided, or has expired."
+            )
+        items.update(state=RequestedRole.State.WITHDRAWN, decided_at=now)
+        request.withdrawn_at = now
+        request.save(update_fields=["withdrawn_at"])
+        record(
+            Kind.ACCESS_WITHDRAWN,
+            actor=_actor(request.person),
+            outcome="ok",
+            origin=origin,
+            now=now,
+            person=str(request.person_id),
+            request=str(request.pk),
+            roles=arns,
+        )
+    return request
+
+
+def give_back(person_id: UUID | str, request_id: UUID | str, item_id: int, *, origin: Origin, now: datetime) -> None:
+    """The person ends an approval of theirs before its time. Raises NotFound, RequestStale.
+
+    Sessions that were made under it live on at AWS until they expire, as everywhere.
+    """
+    with transaction.atomic():
+        request = lock_request(request_id)
+        if str(request.person_id) != str(person_id):
+            raise NotFound("request_of_another")
+        end_item(request, item_id, by=request.person, origin=origin, now=now)
+
+
+def end_item(request: AccessRequest, item_id: int, *, by: Person, origin: Origin, now: datetime) -> None:
+    """End one approved role now, inside the caller's transaction, which has locked the request. Raises NotFound, RequestStale."""
+    item = request.items.filter(pk=item_id).first()
+    if item is None:
+        raise NotFound("item_unknown")
+    if item.standing(request.expires_at, now) != "active":
+        raise RequestStale("not_active", sentence="This approval has already ended.")
+    item.ended_at = now
+    item.save(update_fields=["ended_at"])
+    record(
+        Kind.ACCESS_ENDED,
+        actor=_actor(by),
+        outcome="ok",
+        origin=origin,
+        now=now,
+        person=str(request.person_id),
+        request=str(request.pk),
+        role_arn=item.role_arn,
+    )
+
+
+def lock_request(request_id: UUID | str) -> AccessRequest:
+    """The request, locked until the transaction ends: of a yes, a no and a withdrawal at once, one wins. Raises NotFound."""
+    request = (
+        AccessRequest.objects.select_for_update(of=("self",)).select_related("person").filter(pk=request_id).first()
+    )
+    if request is None:
+        raise NotFound("request_unknown")
+    return request
+
+
+# --- Parts --------------------------------------------------------------------------------------------
+
+
+def _lock(person: Person) -> None:
+    """Two requests of one person at once take turns: each sees what the other asked for."""
+    Person.objects.select_for_update().filter(pk=person.pk).first()
+
+
+def _refuse_doubles(planned: Plan, now: datetime) -> None:
+    pending = RequestedRole.objects.filter(
+        person=planned.person, state=RequestedRole.State.PENDING, request__expires_at__gt=now
+    )
+    open_arns = set(pending.values_list("role_arn", flat=True))
+    if open_arns & {grant.role_arn for grant in planned.grants}:
+        raise RequestRefused(
+            "already_asked", sentence="You have asked for one of these roles already, and nobody has decided yet."
+        )
+    if len(open_arns) >= MOST_OPEN:
+        raise RequestRefused("too_many_open", sentence="Too many of your requests are open. Withdraw some first.")
+
+
+def _store(planned: Plan, kind: AccessRequest.Way, reason: str, duration: int, now: datetime) -> AccessRequest:
+    request = AccessRequest.objects.create(
+        person=planned.person, kind=kind, reason=reason, duration=duration, created_at=now, expires_at=now + PENDING_FOR
+    )
+    at_once = kind == AccessRequest.Way.BREAK_GLASS
+    rows = []
+    for grant in planned.grants:
+        row = RequestedRole(request=request, person=planned.person, role_arn=grant.role_arn, rule=grant.rule)
+        if at_once and grant.approval is not None and grant.approval.break_glass is not None:
+            named = current.mapping().compiled.matched(planned.identity, grant.approval.break_glass.by)
+            row.state, row.decided_at = RequestedRole.State.APPROVED, now
+            row.ends_at = now + timedelta(seconds=duration)
+            row.approved_as = [approvals.key_of(match) for match in named]
+        rows.append(row)
+    RequestedRole.objects.bulk_create(rows)
+    return request
+
+
+def _reason(text: str, *, required: bool) -> str:
+    said = text.strip()
+    if required and len(said) < 3:
+        raise RequestRefused(
+            "reason_missing", sentence="Say what you need it for: whoever decides reads it.", field="reason"
+        )
+    if len(said) > LONGEST_REASON:
+        raise RequestRefused(
+            "reason_too_long", sentence=f"The reason has {LONGEST_REASON} characters at most.", field="reason"
+        )
+    return said
+
+
+def _check_duration(seconds: int, at_most: int) -> None:
+    if not SHORTEST_SECONDS <= seconds <= at_most:
+        raise RequestRefused(
+            "duration_out_of_range",
+            sentence=f"Ask for {spoken_duration(SHORTEST_SECONDS)} to {spoken_duration(at_most)}: the rule allows no more.",
+            field="duration",
+        )
+
+
+def _named(grants: Sequence[Grant]) -> str:
+    first = f"{grants[0].role_name} in {grants[0].account.name}"
+    return first if len(grants) == 1 else f"{first} and {len(grants) - 1} more"
+
+
+def _letter(request: AccessRequest, planned: Plan, verb: str) -> str:
+    roles = "\n".join(f"  {grant.role_name} in {grant.account.name} ({grant.role_arn})" for grant in planned.grants)
+    return letters_body(
+        f"{approvers.name_of(planned.person)} ({planned.person.email or planned.person.subject}) {verb}\n\n{roles}\n\n"
+        f"for {spoken_duration(request.duration)}.\n\nReason: {request.reason or 'none given'}",
+        request,
+    )
+
+
+def letters_body(text: str, request: AccessRequest) -> str:
+    """The text, and where to look at the request; every line without characters that are not seen."""
+    lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in text.split("\n"))
+    return f"{lines}\n\n{settings.ROLEGATE_URL}/requests/{request.pk}/\n"
+
+
+def _actor(person: Person) -> str:
+    return f"{person.provider}:{person.session_name}"
+
+
+def _refused(
+    kind: Kind,
+    person_id: UUID | str,
+    role_arns: Sequence[str],
+    error: RolegateError,
+    *,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+) -> None:
+    if not rate_limits.is_worth_an_event(error):
+        return
+    with transaction.atomic():
+        record(
+            kind,
+            actor=str(person_id),
+            outcome="refused",
+            origin=origin,
+            now=now,
+            reason=error.reason,
+            code=error.code,
+            channel=channel,
+            roles=[arn[:300] for arn in role_arns[:MOST_ROLES]],
+        )

@@ -1,0 +1,256 @@
+"""Requests for access, as their people see them: the asker, whoever may decide, and whoever reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from django.db.models import Prefetch, Q, QuerySet
+
+from federation.aws.arns import parse_role_arn
+from federation.errors import NotFound
+from federation.flows import approvers, staff_rights
+from federation.flows.decide_requests import Decider, Terms, decider, may_review, weigh, why_not
+from federation.mapping.capabilities import Capability
+from federation.mapping.rules import GroupMatch
+from federation.models import current
+from federation.models.accounts import Role
+from federation.models.audit import AuditEvent
+from federation.models.requests import AccessRequest, RequestedRole
+
+PAGE = 25
+_MOST_WAITING = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One role of a request. `standing`: as `RequestedRole.standing`. `terms`: what a yes would give now, where it was asked.
+
+    `why_not`: why the viewer may not decide, "" if they may. `description` and `last_used_at`: what IAM says of the role.
+    """
+
+    id: int
+    role_arn: str
+    role_name: str
+    account_id: str
+    account_name: str
+    environment: str
+    rule: str
+    standing: str
+    ends_at: datetime | None
+    decided_by: str
+    decided_at: datetime | None
+    comment: str
+    terms: Terms | None = None
+    why_not: str = "not_asked"
+    description: str = ""
+    last_used_at: datetime | None = None
+
+    @property
+    def page(self) -> str:
+        """The beginning of the addresses of the role's pages."""
+        return f"/roles/{self.account_id}/{self.role_arn.split(':role/', 1)[-1]}"
+
+    @property
+    def decidable(self) -> bool:
+        """Whether the viewer may say yes or no now."""
+        return self.standing == "pending" and not self.why_not
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request with its roles. `asker`: what people call them. `review`: whether the viewer may review it now."""
+
+    request: AccessRequest
+    asker: str
+    items: tuple[Item, ...]
+    is_own: bool
+    may_review: bool = False
+    reviewer: str = ""
+
+    @property
+    def break_glass(self) -> bool:
+        """Whether it was taken without a yes."""
+        return self.request.kind == AccessRequest.Way.BREAK_GLASS
+
+    @property
+    def decidable(self) -> bool:
+        """Whether the viewer may decide on any of its roles now."""
+        return any(item.decidable for item in self.items)
+
+    @property
+    def standing(self) -> str:
+        """Of the whole: pending while any of it is, else the best that became of its roles."""
+        found = {item.standing for item in self.items}
+        order = ("pending", "active", "ended", "refused", "expired", "withdrawn")
+        return next((word for word in order if word in found), "withdrawn")
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether the viewer can take anything of it back."""
+        return self.is_own and self.standing == "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an approver sees of the asker: groups and department as last proved, earlier requests, last uses of the roles."""
+
+    groups: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
+    claims_at: datetime | None
+    earlier: tuple[tuple[datetime, str, str, str], ...]
+    uses: tuple[tuple[datetime, str, str, str], ...]
+
+
+def mine(person_id: UUID, *, now: datetime, before: datetime | None = None) -> tuple[list[Case], datetime | None]:
+    """The person's own requests, newest first, 25 at a time; the moment to go on from, None at the end. Three queries."""
+    rows = _requests().filter(person_id=person_id)
+    if before is not None:
+        rows = rows.filter(created_at__lt=before)
+    found = list(rows.order_by("-created_at")[: PAGE + 1])
+    mapping = current.mapping()
+    cases = [_case(row, None, {}, mapping, now) for row in found[:PAGE]]
+    return [_own(case) for case in cases], found[PAGE - 1].created_at if len(found) > PAGE else None
+
+
+def waiting(person_id: UUID, *, now: datetime) -> list[Case]:
+    """What waits for this person: requests that they may decide on, oldest first, and break-glasses that they may review.
+
+    A constant number of queries. Looks at the two hundred that have waited longest.
+    """
+    who = decider(person_id, now=now)
+    pending = Q(items__state=RequestedRole.State.PENDING, expires_at__gt=now)
+    unreviewed = Q(kind=AccessRequest.Way.BREAK_GLASS, reviewed_at=None)
+    rows = list(_requests().filter(pending | unreviewed).distinct().order_by("created_at")[:_MOST_WAITING])
+    weighed = weigh([item for row in rows for item in _items(row)], who.mapping, now=now)
+    cases = [_case(row, who, weighed, who.mapping, now) for row in rows]
+    return [case for case in cases if case.decidable or case.may_review]
+
+
+def decided(person_id: UUID, *, now: datetime) -> list[Case]:
+    """The last requests that this person had a say in."""
+    rows = _requests().filter(Q(items__decided_by=person_id) | Q(reviewed_by=person_id)).distinct()
+    mapping = current.mapping()
+    return [_case(row, None, {}, mapping, now) for row in rows.order_by("-created_at")[:PAGE]]
+
+
+def one(person_id: UUID, request_id: UUID | str, *, now: datetime) -> Case:
+    """One request, for its asker, whoever may decide on it or did, and reviewers. Raises NotFound for everybody else."""
+    row = _requests().filter(pk=request_id).first()
+    if row is None:
+        raise NotFound("request_unknown")
+    who = decider(person_id, now=now)
+    items = _items(row)
+    known = {role.arn: role for role in Role.objects.filter(arn__in=[item.role_arn for item in items])}
+    case = _case(row, who, weigh(items, who.mapping, now=now), who.mapping, now, known=known)
+    if case.is_own:
+        return _own(case)
+    had_a_say = row.reviewed_by_id == person_id or any(item.decided_by_id == person_id for item in items)
+    may_decide = any(not item.why_not for item in case.items)
+    watches = staff_rights.powers_of(who.identity, who.mapping).may(Capability.SEE_REQUESTS)
+    if not (may_decide or had_a_say or case.may_review or watches):
+        raise NotFound("request_of_another")
+    return case
+
+
+def context_of(case: Case) -> Context:
+    """What an approver wants to know of the asker. Two queries."""
+    person = case.request.person
+    earlier = (
+        RequestedRole.objects.filter(person=person)
+        .exclude(request=case.request)
+        .select_related("request", "decided_by")
+        .order_by("-pk")[:5]
+    )
+    arns = [item.role_arn for item in case.items]
+    actor = f"{person.provider}:{person.session_name}"
+    events = AuditEvent.objects.filter(
+        actor=actor, kind__in=["credentials", "console"], outcome="ok", data__role_arn__in=arns
+    ).order_by("-seq")[:5]
+    return Context(
+        groups=tuple(sorted(person.groups)),
+        attributes=tuple((key, ", ".join(values)) for key, values in sorted(person.attributes.items())),
+        claims_at=person.claims_at,
+        earlier=tuple(
+            (
+                row.request.created_at,
+                row.role_arn,
+                row.state,
+                approvers.name_of(row.decided_by) if row.decided_by else "",
+            )
+            for row in earlier
+        ),
+        uses=tuple((event.at, event.kind, event.data["role_arn"], event.request_id) for event in events),
+    )
+
+
+def who_can_approve(matches: Sequence[GroupMatch], *, but: Iterable[UUID], now: datetime) -> approvers.Approvers:
+    """The known people who could say yes, for showing before anything is sent."""
+    return approvers.known(matches, current.mapping(), but=but, now=now)
+
+
+def _requests() -> QuerySet[AccessRequest]:
+    items = RequestedRole.objects.select_related("decided_by").order_by("role_arn")
+    return AccessRequest.objects.select_related("person", "reviewed_by").prefetch_related(Prefetch("items", items))
+
+
+def _items(row: AccessRequest) -> list[RequestedRole]:
+    items = list(row.items.all())
+    for item in items:
+        item.request = row  # prefetched from this side: `weigh` looks at it from the other
+    return items
+
+
+def _case(
+    row: AccessRequest,
+    who: Decider | None,
+    weighed: Mapping[int, Terms],
+    mapping: current.CurrentMapping,
+    now: datetime,
+    *,
+    known: Mapping[str, Role] = MappingProxyType({}),
+) -> Case:
+    accounts = mapping.compiled.accounts
+    items = _items(row)
+    listed = []
+    for item in items:
+        arn = parse_role_arn(item.role_arn)
+        account = accounts.get(arn.account_id)
+        terms = weighed.get(item.pk)
+        role = known.get(item.role_arn)
+        listed.append(
+            Item(
+                id=item.pk,
+                role_arn=item.role_arn,
+                role_name=item.role_arn.rsplit("/", 1)[-1],
+                account_id=arn.account_id,
+                account_name=account.name if account else arn.account_id,
+                environment=account.tags.get("environment", "") if account else "",
+                rule=item.rule,
+                standing=item.standing(row.expires_at, now),
+                ends_at=item.ended_at or item.ends_at,
+                decided_by=approvers.name_of(item.decided_by) if item.decided_by else "",
+                decided_at=item.decided_at,
+                comment=item.comment,
+                terms=terms,
+                why_not=why_not(who, row, terms) if who is not None and terms is not None else "not_asked",
+                description=role.description if role else "",
+                last_used_at=role.last_used_at if role else None,
+            )
+        )
+    reviewable = row.kind == AccessRequest.Way.BREAK_GLASS and row.reviewed_at is None
+    return Case(
+        request=row,
+        asker=approvers.name_of(row.person),
+        items=tuple(listed),
+        is_own=who is not None and row.person_id == who.person.pk,
+        may_review=reviewable and who is not None and may_review(who, row, [weighed[item.pk] for item in items]),
+        reviewer=approvers.name_of(row.reviewed_by) if row.reviewed_by else "",
+    )
+
+
+def _own(case: Case) -> Case:
+    return case if case.is_own else Case(case.request, case.asker, case.items, is_own=True, reviewer=case.reviewer)
