@@ -300,14 +300,14 @@ def _change(operations: Iterable[tuple[str, Any]]) -> MemberChange:
     removed: set[str] = set()
     for op, value in operations:
         ids = set(_ids(value))
-        good = {text for text in map(_canonical, ids) if text is not None}
+        good = {text for text in map(canonical_id, ids) if text is not None}
         if op in ("clear", "replace"):
             cleared, added, removed = True, set(), set()
         if op == "remove":
             added -= good
             removed |= good
         elif op != "clear":
-            unknown |= dict.fromkeys(text for text in ids if _canonical(text) is None)
+            unknown |= dict.fromkeys(text for text in ids if canonical_id(text) is None)
             added |= good
             removed -= good
     return MemberChange(cleared, frozenset(added), frozenset(() if cleared else removed), tuple(sorted(unknown)))
@@ -327,7 +327,8 @@ def _ids(value: Any) -> Iterable[str]:
         yield found
 
 
-def _canonical(text: str) -> str | None:
+def canonical_id(text: str) -> str | None:
+    """An id of ours in its one form; None for what can be none."""
     try:
         return str(UUID(text)) if len(text) == 36 else None
     except ValueError:

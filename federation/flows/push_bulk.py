@@ -7,7 +7,7 @@ other are made without one another first, and get those members afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,49 @@ def run(channel: Channel, payload: Mapping[str, Any]) -> dict[str, Any]:
         not isinstance(most_errors, int) or isinstance(most_errors, bool) or most_errors < 1
     ):
         raise scim.ScimRefused("invalidValue", "failOnErrors is a number of 1 or more.")
-    return scim.bulk_response(_Run(channel, listed, most_errors).results())
+    accepted = push.hold_departures(channel, _departures(listed))
+    done = scim.bulk_response(_Run(channel, listed, most_errors).results())
+    if accepted:
+        push.let_through(channel)
+    return done
+
+
+def _departures(listed: list[Any]) -> Iterator[str]:
+    """The ids of the people whom these operations delete or disable."""
+    for entry in listed:
+        try:
+            operation = _read(entry)
+        except RolegateError:
+            continue
+        if operation.kind == "User" and (operation.method == "DELETE" or _disables(operation)):
+            yield operation.resource_id
+
+
+def _disables(operation: _Operation) -> bool:
+    said = {key.lower(): value for key, value in operation.data.items()} if isinstance(operation.data, Mapping) else {}
+    if operation.method == "PUT":
+        return _is_no(said.get("active"))
+    changes = said.get("operations")
+    if operation.method != "PATCH" or not isinstance(changes, list):
+        return False
+    for change in changes:
+        named = {key.lower(): value for key, value in change.items()} if isinstance(change, Mapping) else {}
+        path, value = named.get("path"), named.get("value")
+        if path is None and isinstance(value, Mapping):
+            value = next((entry for key, entry in value.items() if _is_active(key)), None)
+        elif not _is_active(path):
+            continue
+        if _is_no(value):
+            return True
+    return False
+
+
+def _is_active(path: object) -> bool:
+    return str(path).lower().rpartition(":")[2] == "active"
+
+
+def _is_no(value: object) -> bool:
+    return value is False or (isinstance(value, str) and value.lower() == "false")
 
 
 class _Run:

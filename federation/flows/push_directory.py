@@ -4,34 +4,48 @@ Each request is one transaction: row, memberships, the source's version, and the
 person counts at once, whatever the number of such words: sessions, command lines and new credentials end with the commit.
 A group that loses more than four and more than a fifth of its members in one request is another matter: that is mostly a
 directory that is broken or a filter that was changed. It waits for a person (`flows.sources`), and the directory is told.
+The same holds for one bulk request that disables so many. Where they are disabled one by one, an alarm is raised instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
+import structlog
 from django.db import IntegrityError, transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
 from federation.directory import scim
-from federation.directory.snapshot import FEW, Difference, hold
+from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, hold
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import revoke, sources
+from federation.flows.directory_effect import Loss, effect_of
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
 from federation.flows.latest_word import subject_column
 from federation.mapping.rules import Directory
 from federation.models import compiled
 from federation.models import directory as members
 from federation.models.access_changes import note_members, note_providers, note_subjects
-from federation.models.directory import HELD_GROUP, SOURCE, DirectoryGroup, DirectoryUser, GroupNesting, Membership
+from federation.models.audit import AuditEvent
+from federation.models.directory import (
+    HELD_BULK,
+    HELD_GROUP,
+    SOURCE,
+    DirectoryGroup,
+    DirectoryUser,
+    GroupNesting,
+    Membership,
+)
 from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
 
+log = structlog.get_logger(__name__)
+_AN_HOUR = timedelta(hours=1)
 _SHOWN = 50  # people named in one event
 
 
@@ -123,6 +137,7 @@ def delete_person(channel: Channel, user_id: str, *, if_match: str = "") -> Outc
         note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
         end_access(channel, [row], "was deleted from")
         told_of_person(channel, row, "deleted", ())
+        _tell_where_many_go(channel)
     return Outcome(204, _location(channel, "User", row))
 
 
@@ -149,6 +164,8 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 if before.active != row.active:
                     change = "enabled" if row.active else "disabled"
                 told_of_person(channel, row, change, changed)
+                if change == "disabled":
+                    _tell_where_many_go(channel)
     except IntegrityError as error:
         raise _taken(error) from error
     return _person_outcome(channel, row)
@@ -197,6 +214,59 @@ def _subject(channel: Channel, row: DirectoryUser) -> str:
     return str(getattr(row, subject_column(channel.directory)))
 
 
+def hold_departures(channel: Channel, user_ids: Iterable[str]) -> bool:
+    """Return if one request may disable or delete all these people, else note it and raise AnswerHeld.
+
+    True where a person has accepted it: call `let_through` when it is done.
+    """
+    slug, ids = channel.directory.slug, {UUID(text) for text in user_ids if scim.canonical_id(text)}
+    active = DirectoryUser.objects.filter(directory=slug, deleted_at=None, active=True)
+    going = dict(active.filter(pk__in=ids).values_list("pk", "user_name"))
+    if len(going) <= FEW:
+        return False
+    found: Difference[str] = Difference((), (), tuple(sorted(going.values())), unchanged=active.count() - len(going))
+    key = f"{HELD_BULK}{slug}"
+    if not hold(found):
+        return False
+    sources.attempted(key, now=channel.now)
+    try:
+        sources.brake(
+            key, found, now=channel.now, about=f"{slug}: many people at once",
+            effect=lambda: effect_of(channel.directory, Loss(gone=going.keys()), now=channel.now),
+        )  # fmt: skip
+    except sources.AnswerHeld as error:
+        sources.failed(key, error, now=channel.now)
+        raise sources.AnswerHeld(
+            error.reason,
+            detail=error.detail,
+            sentence=f"This disables or deletes {len(going)} of {found.before} people at once, so it waits for a person at the gateway: "
+            f"manage.py held accept {key}. Nothing of it is done; send the same again afterwards. One person alone is disabled at once.",
+        ) from error
+    return True
+
+
+def let_through(channel: Channel) -> None:
+    """Note that what `hold_departures` held, and a person accepted, has been done: it is not accepted a second time."""
+    sources.taken_over(f"{HELD_BULK}{channel.directory.slug}", changed=False, counts={}, now=channel.now)
+
+
+def _tell_where_many_go(channel: Channel) -> None:
+    """Alarm, once an hour, where more than a fifth of a directory's people were disabled within one, each by a word of its own."""
+    slug, since = channel.directory.slug, channel.now - _AN_HOUR
+    people = DirectoryUser.objects.filter(directory=slug)
+    gone = people.filter(active=False, modified_at__gte=since).count()
+    if gone <= FEW or gone <= MOST_OF_MANY * (gone + people.filter(active=True).count()):
+        return
+    told = AuditEvent.objects.filter(kind=Kind.DIRECTORY_DISABLES_MANY, at__gte=since, data__directory=slug)
+    if told.exists():
+        return
+    log.error("directory_disables_many", directory=slug, people=gone)
+    record_or_log(
+        Kind.DIRECTORY_DISABLES_MANY, actor=channel.actor, outcome="ok", origin=channel.origin, now=channel.now, directory=slug,
+        people=gone,
+    )  # fmt: skip
+
+
 PersonChange = Literal["made", "changed", "disabled", "enabled", "deleted"]
 
 
@@ -216,8 +286,8 @@ def told_of_person(channel: Channel, row: DirectoryUser, change: PersonChange, a
 class _Held(Exception):
     """The change is to wait: raised to undo it, so that what is noted outlasts it."""
 
-    def __init__(self, group: DirectoryGroup, found: Difference[str]) -> None:
-        self.group, self.found = group, found
+    def __init__(self, group: DirectoryGroup, found: Difference[str], loss: Loss) -> None:
+        self.group, self.found, self.loss = group, found, loss
         super().__init__(group.display_name)
 
 
@@ -339,7 +409,8 @@ def _change_members(
         there = Membership.objects.filter(group=group).count() + GroupNesting.objects.filter(parent=group).count()
         found = Difference(found.added, (), found.removed, unchanged=there - len(found.removed))
         if hold(found):
-            raise _Held(group, found)
+            children = frozenset((group.pk, child) for child in _uuids(leaving_groups))
+            raise _Held(group, found, Loss(leaving={group.pk: frozenset(_uuids(leaving))}, nestings=children))
     if leaving:
         members.end_members(group, leaving, now)
     if leaving_groups:
@@ -386,7 +457,10 @@ def _brake(channel: Channel, held: _Held) -> None:
     known = HeldAnswer.objects.filter(source_id=key, digest=found.removal_digest).exists()
     sources.attempted(key, now=channel.now)
     try:
-        sources.brake(key, found, now=channel.now, about=f"{channel.directory.slug}: {group.display_name}")
+        sources.brake(
+            key, found, now=channel.now, about=f"{channel.directory.slug}: {group.display_name}",
+            effect=lambda: effect_of(channel.directory, held.loss, now=channel.now),
+        )  # fmt: skip
     except sources.AnswerHeld as error:
         sources.failed(key, error, now=channel.now)
         with transaction.atomic():

@@ -25,6 +25,7 @@ from federation.directory import ldap
 from federation.directory.snapshot import FEW, Difference, difference, hold
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
+from federation.flows.directory_effect import Loss, effect_of
 from federation.flows.push_directory import Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
@@ -173,7 +174,10 @@ def _read_and_take(directory: Directory, lease: leases.Held, still: Callable[[],
     if why:
         if not hold(change.disabling):
             _disable_at_once(channel, lease, change)
-        sources.stop(SOURCE + directory.slug, why, change.as_one(), now=now, about=directory.slug)
+        sources.stop(
+            SOURCE + directory.slug, why, change.as_one(), now=now, about=directory.slug,
+            effect=lambda: effect_of(directory, change.loss(), now=now),
+        )  # fmt: skip
     written = _take(channel, lease, change, still)
     return Refreshed(directory.slug, "ok", people=len(listing.people), groups=len(listing.groups), written=written)
 
@@ -221,6 +225,25 @@ class Change:
             if len(group.leaving) > FEW and (why := hold(group.found)):
                 return why
         return ""
+
+    def loss(self) -> Loss:
+        """The same by ids of ours, for working out what it means."""
+        people, groups = self.rows_of_people, self.rows_of_groups
+        after = {
+            groups[key]: {groups[child] for child in self.listing.groups[key].groups if child in groups}
+            for key in self.groups.changed
+        }
+        nested = GroupNesting.objects.filter(parent_id__in=after).values_list("parent_id", "child_id")
+        return Loss(
+            gone=frozenset(people[key] for key in (*self.people.removed, *self.disabling.removed)),
+            leaving={
+                groups[key]: frozenset(people[person] for person in group.leaving if person in people)
+                for key, group in self.members.items()
+                if group.leaving
+            },
+            groups=frozenset(groups[key] for key in self.groups.removed),
+            nestings=frozenset((parent, child) for parent, child in nested if child not in after[parent]),
+        )
 
     def as_one(self) -> Difference[str]:
         """All of it as one difference, in words: what a person is shown, and lets through exactly so."""

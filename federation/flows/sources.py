@@ -65,14 +65,17 @@ def moved_on(key: str, *, now: datetime) -> None:
     )
 
 
-def brake(key: str, found: Difference[Any], *, now: datetime, about: str = "") -> None:
+def brake(
+    key: str, found: Difference[Any], *, now: datetime, about: str = "", effect: Callable[[], Any] | None = None
+) -> None:
     """Let the answer pass, or hold it and raise AnswerHeld. What a person has accepted passes: exactly those removals, once.
 
-    `about`: what people call the source, where its key says little. Call it outside a transaction: what it notes must outlast the error.
+    `about`: what people call the source, where its key says little. `effect`: as in `stop`. Call it outside a transaction:
+    what it notes must outlast the error.
     """
     why = hold(found)
     if why:
-        stop(key, why, found, now=now, about=about)
+        stop(key, why, found, now=now, about=about, effect=effect)
 
 
 def stop(

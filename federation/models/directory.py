@@ -19,6 +19,7 @@ from federation.models import compiled
 from federation.models.sync import Source
 
 SOURCE: Final = "directory:"  # with the directory's slug behind it: the key of its source
+HELD_BULK: Final = "bulk:"  # with the slug: the key under which a bulk request is held that disables many at once
 HELD_GROUP: Final = "group:"  # with the group's id behind it: the key of the source under which its removals are held
 
 

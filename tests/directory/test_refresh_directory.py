@@ -29,6 +29,7 @@ from federation.models import (
     TaskRun,
     current,
 )
+from federation.queries import directories
 from tests import cast
 from tests.peers.slapd import BASE, group_dn, person_dn
 
@@ -512,3 +513,30 @@ def test_read_twice_at_the_same_moment_each_is_there_once(slapd, company):
     assert (("ok", ""),) in outcomes
     assert DirectoryUser.objects.count() == 30
     assert len(told()) == 1
+
+
+def test_what_is_held_says_who_would_lose_what(slapd, company, sign_in_as, now):
+    for name in ("alice", "bob"):
+        sign_in_as(cast.identity(name, groups=()), at=now)
+    dns = slapd.people(["alice", "bob", *(f"p{number:02}" for number in range(10))])
+    slapd.group("berlin", dns)
+    slapd.group("engineering", [group_dn("berlin")])
+    slapd.group("contractors", [dns[1]])
+    refresh()
+    slapd.members("berlin", dns[6:])
+    slapd.members("engineering", dns[6:])  # and the nesting goes too
+    slapd.delete(group_dn("contractors"))
+    assert refresh().outcome == "held"
+    (line,) = directories.held()
+    assert (line.source, line.kind, line.why, line.removed) == (KEY, "directory", "too_many_removed", 8)
+    assert (line.losers, line.never_signed_in) == (2, 10)  # ten more are in the groups, and were never seen here
+    lost = {role.role_arn: (role.people, role.who) for role in line.lost}
+    assert lost[READ] == (1, ("Alice",))  # Bob, a contractor, has it not
+    assert lost[cast.role(cast.DEV, "Developer")] == (2, ("Alice", "Bob"))
+    assert line.gained == ()
+    out = io.StringIO()
+    call_command("held", stdout=out)
+    assert "  2 person(s) would lose 4 role(s); 10 more have never signed in\n" in out.getvalue()
+    assert f"    - {READ}: Alice\n" in out.getvalue()
+    (shown,) = directories.directories(now=timezone.now())
+    assert (shown.way, shown.state, shown.reason, shown.stale) == ("ldap", "held", "too_many_removed", False)

@@ -49,3 +49,17 @@ class Command(GatewayCommand):
                 self.stdout.write(f"    - {example}")
             if said.get("removed", 0) > _SHOWN:
                 self.stdout.write(f"    … and {said['removed'] - _SHOWN} more")
+            if effect := said.get("effect"):
+                self._effect(effect)
+
+    def _effect(self, effect: dict[str, Any]) -> None:
+        """What it would mean, as it was worked out when the answer was held."""
+        unknown = f"; {effect['never_signed_in']} more have never signed in" if effect["never_signed_in"] else ""
+        self.stdout.write(f"  {effect['people']} person(s) would lose {effect['roles_lost']} role(s){unknown}")
+        for sign, kind in (("-", "lost"), ("+", "gained")):
+            listed, many = effect[kind], effect[f"roles_{kind}"]
+            for role in listed[:_SHOWN]:
+                more = f" and {role['people'] - len(role['who'])} more" if role["people"] > len(role["who"]) else ""
+                self.stdout.write(f"    {sign} {role['role']}: {', '.join(role['who'])}{more}")
+            if many > _SHOWN:
+                self.stdout.write(f"    {sign} … and {many - _SHOWN} role(s) more")

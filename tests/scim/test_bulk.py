@@ -1,0 +1,164 @@
+"""Bulk requests: each operation by itself, in an order that references allow; and the brake on one that disables many."""
+
+from __future__ import annotations
+
+import pytest
+
+from federation.flows import sources
+from federation.models import DirectoryGroup, DirectoryUser, HeldAnswer, Membership
+from tests.scim.conftest import BULK, GROUP, PATCH, USER, error_of
+
+
+def bulk(directory, *operations, **more):
+    return directory.post("Bulk", {"schemas": [BULK], "Operations": list(operations), **more})
+
+
+def make_user(name, bulk_id):
+    return {"method": "POST", "path": "/Users", "bulkId": bulk_id, "data": {"schemas": [USER], "userName": name}}
+
+
+def make_group(name, bulk_id, *members):
+    data = {"schemas": [GROUP], "displayName": name, "members": [{"value": f"bulkId:{one}"} for one in members]}
+    return {"method": "POST", "path": "/Groups", "bulkId": bulk_id, "data": data}
+
+
+def statuses(answer):
+    assert answer.status_code == 200, answer.content
+    return [operation["status"] for operation in answer.json()["Operations"]]
+
+
+def test_people_and_their_group_in_one_whatever_the_order(directory):
+    answer = bulk(directory, make_group("engineering", "g", "a", "b"), make_user("alice", "a"), make_user("bob", "b"))
+    assert statuses(answer) == ["201", "201", "201"]
+    assert Membership.objects.count() == 2
+    (group, *_) = answer.json()["Operations"]
+    assert (group["bulkId"], group["method"]) == ("g", "POST")
+    assert group["location"].endswith(str(DirectoryGroup.objects.get().pk))
+
+
+def test_groups_that_name_each_other_are_made_first_and_joined_then(directory):
+    answer = bulk(directory, make_group("a", "a", "b"), make_group("b", "b", "a"))
+    assert statuses(answer) == ["201", "201"]
+    assert {tuple(directory.members(group.pk)) for group in DirectoryGroup.objects.all()} == {
+        (str(DirectoryGroup.objects.get(display_name=name).pk),) for name in "ab"
+    }
+
+
+def test_a_reference_to_nothing_fails_alone(directory):
+    answer = bulk(directory, make_group("engineering", "g", "nobody"), make_user("alice", "a"))
+    assert statuses(answer) == ["400", "201"]
+    assert DirectoryUser.objects.count() == 1
+
+
+def test_one_that_fails_takes_those_along_that_need_it(directory):
+    directory.person("alice")
+    answer = bulk(directory, make_user("alice", "a"), make_group("engineering", "g", "a"), make_user("bob", "b"))
+    assert statuses(answer) == ["409", "400", "201"]
+
+
+def test_it_stops_after_so_many_errors(directory):
+    wrong = {"method": "DELETE", "path": "/Users/00000000-0000-4000-8000-000000000000"}
+    answer = bulk(directory, wrong, wrong, make_user("alice", "a"), failOnErrors=2)
+    assert statuses(answer) == ["404", "404"]
+    assert not DirectoryUser.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        ("text", "400"),
+        ({"path": "/Users"}, "400"),
+        ({"method": "GET", "path": "/Users"}, "400"),
+        ({"method": "POST", "path": "/Elsewhere", "bulkId": "x", "data": {}}, "404"),
+        ({"method": "POST", "path": "/Users", "data": {"userName": "x"}}, "400"),
+        ({"method": "POST", "path": "/Users", "bulkId": "x"}, "400"),
+        ({"method": "PUT", "path": "/Users", "data": {}}, "400"),
+        ({"method": "PATCH", "path": "/Users/bulkId:none", "data": {}}, "400"),
+    ],
+)
+def test_what_is_no_operation_fails_by_itself(directory, operation, status):
+    found = statuses(bulk(directory, operation, make_user("alice", "a")))
+    assert found[1] == "201"
+    assert found[0][0] == "4", (found, status)
+
+
+def test_one_name_for_two_is_refused(directory):
+    assert statuses(bulk(directory, make_user("a", "x"), make_user("b", "x"))) == ["201", "400"]
+
+
+@pytest.mark.parametrize("body", [{}, {"Operations": []}, {"Operations": "x"}, {"Operations": [{}], "failOnErrors": 0}])
+def test_what_is_no_bulk_request_is_refused(directory, body):
+    assert directory.post("Bulk", {"schemas": [BULK], **body}).status_code == 400
+
+
+def test_everything_that_can_be_done_to_one(directory):
+    alice = directory.person("alice")
+    group = directory.group("engineering")
+    answer = bulk(
+        directory,
+        {"method": "PATCH", "path": f"/Groups/{group}", "data": {"schemas": [PATCH], "Operations": [{"op": "add", "path": "members", "value": [{"value": alice}]}]}},
+        {"method": "PUT", "path": f"/Users/{alice}", "version": 'W/"1"', "data": {"schemas": [USER], "userName": "alicia"}},
+        {"method": "PUT", "path": f"/Users/{alice}", "version": 'W/"1"', "data": {"schemas": [USER], "userName": "old"}},
+        {"method": "PUT", "path": f"/Groups/{group}", "data": {"schemas": [GROUP], "displayName": "platform"}},
+        {"method": "DELETE", "path": f"/Groups/{group}"},
+        {"method": "DELETE", "path": f"/Users/{alice}"},
+    )  # fmt: skip
+    assert statuses(answer) == ["204", "200", "412", "200", "204", "204"]
+
+
+# --- The brake ----------------------------------------------------------------------------------------
+
+
+def disable(person, way):
+    path = f"/Users/{person}"
+    if way == "delete":
+        return {"method": "DELETE", "path": path}
+    if way == "put":
+        return {"method": "PUT", "path": path, "data": {"schemas": [USER], "userName": person, "active": False}}
+    change = {
+        "path": {"op": "Replace", "path": "active", "value": "False"},
+        "urn": {"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User:Active", "value": False},
+        "value": {"op": "replace", "value": {"active": False}},
+    }[way]
+    return {"method": "PATCH", "path": path, "data": {"schemas": [PATCH], "Operations": [change]}}
+
+
+@pytest.mark.parametrize("way", ["delete", "put", "path", "urn", "value"])
+def test_many_at_once_wait_for_a_person(directory, origin, clock, way):
+    people = directory.people(10)
+    everyone = [disable(person, way) for person in people[:5]]
+    answer = bulk(directory, *everyone)
+    assert error_of(answer) == (409, "", "answer_held")
+    assert "manage.py held accept bulk:staff" in answer.json()["detail"]
+    assert DirectoryUser.objects.filter(active=True, deleted_at=None).count() == 10
+    assert HeldAnswer.objects.get().summary["effect"]["never_signed_in"] == 5
+
+    # A few pass, also beside the question; and single ones do.
+    assert statuses(bulk(directory, *[disable(person, way) for person in people[8:]])) in (["200"] * 2, ["204"] * 2)
+    assert HeldAnswer.objects.get().decision == "waiting"
+
+    clock.forward(minutes=1)
+    sources.decide("bulk:staff", accept=True, actor="carol", origin=origin, now=clock.now)
+    clock.forward(minutes=1)
+    assert set(statuses(bulk(directory, *everyone))) <= {"200", "204"}
+    assert DirectoryUser.objects.filter(active=True, deleted_at=None).count() == 3
+
+    # It was accepted once.
+    for person in people[:5]:
+        if way != "delete":
+            directory.patch(f"Users/{person}", {"op": "replace", "path": "active", "value": True})
+    if way != "delete":
+        assert bulk(directory, *everyone).status_code == 409
+
+
+def test_what_disables_nobody_is_not_held(directory):
+    people = directory.people(6)
+    change = {"op": "replace", "path": "title", "value": "Dr"}
+    data = {"schemas": [PATCH], "Operations": [change]}
+    odd = [{**disable(p, "path"), "data": {"schemas": [PATCH], "Operations": "x"}} for p in people]
+    assert (
+        statuses(bulk(directory, *[{"method": "PATCH", "path": f"/Users/{p}", "data": data} for p in people]))
+        == ["200"] * 6
+    )
+    assert set(statuses(bulk(directory, *odd))) == {"400"}
+    assert not HeldAnswer.objects.exists()

@@ -1,0 +1,233 @@
+"""Groups by SCIM: members, groups within groups, and the brake on what takes too many out."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from federation.flows import sources
+from federation.models import AuditEvent, DirectoryGroup, GroupNesting, HeldAnswer, Membership, PastMembership, Source
+from tests import cast
+from tests.scim.conftest import GROUP, error_of
+
+
+def remove(ids):
+    return {"op": "remove", "path": "members", "value": [{"value": one} for one in ids]}
+
+
+def accept(key, origin, clock, *, yes=True):
+    return sources.decide(key, accept=yes, actor="carol", origin=origin, now=clock.now)
+
+
+def test_members_come_and_go(directory):
+    alice, bob, carol = directory.people(3)
+    group = directory.group("engineering", [alice])
+    directory.patch(f"Groups/{group}", {"op": "add", "path": "members", "value": [{"value": bob}, {"value": alice}]})
+    assert directory.members(group) == {alice, bob}
+    directory.patch(f"Groups/{group}", {"op": "remove", "path": f'members[value eq "{alice}"]'})
+    assert directory.members(group) == {bob}
+    answer = directory.put(
+        f"Groups/{group}", {"schemas": [GROUP], "displayName": "engineering", "members": [{"value": carol}]}
+    )
+    assert answer.status_code == 200
+    assert directory.members(group) == {carol}
+    directory.patch(
+        f"Groups/{group}", {"op": "replace", "value": {"members": [{"value": alice}], "displayName": "platform"}}
+    )
+    assert directory.members(group) == {alice}
+    assert DirectoryGroup.objects.get().display_name == "platform"
+    # What left, what left for it, and whoever was in the group under its old name.
+    assert PastMembership.objects.filter(display_name="engineering").count() >= 3
+    directory.patch(f"Groups/{group}", {"op": "remove", "path": "members"})
+    assert directory.members(group) == set()
+
+
+def test_a_group_may_be_in_a_group_and_leave_it(directory):
+    (alice,) = directory.people(1)
+    child = directory.group("berlin", [alice])
+    parent = directory.group("germany", [child])
+    assert directory.members(parent) == {child}
+    assert GroupNesting.objects.count() == 1
+    directory.patch(f"Groups/{parent}", remove([child]))
+    assert GroupNesting.objects.count() == 0
+    directory.patch(f"Groups/{parent}", {"op": "add", "path": "members", "value": [{"value": child}]})
+    directory.put(f"Groups/{parent}", {"schemas": [GROUP], "displayName": "germany", "members": []})
+    assert GroupNesting.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([{"value": str(uuid4())}], "nobody with the id"),
+        ([{"value": "not-an-id"}], "nobody with the id not-an-id"),
+        ([{"display": "alice"}], 'A member is {"value"'),
+        ([{"value": ""}], 'A member is {"value"'),
+        (["x" * 600], 'A member is {"value"'),
+        (None, "needs a value"),
+    ],
+)
+def test_members_that_are_nobody_are_refused(directory, value, said):
+    group = directory.group("engineering")
+    answer = directory.patch(f"Groups/{group}", {"op": "add", "path": "members", "value": value})
+    assert error_of(answer) == (400, "invalidValue", "scim_refused")
+    assert said in answer.json()["detail"]
+
+
+def test_a_group_is_no_member_of_itself_and_no_circle_hangs(directory):
+    group = directory.group("a")
+    answer = directory.patch(f"Groups/{group}", {"op": "add", "path": "members", "value": [{"value": group}]})
+    assert error_of(answer) == (400, "invalidValue", "scim_refused")
+    answer = directory.patch(f"Groups/{group}", {"op": "remove", "path": 'members[display eq "x"]'})
+    assert error_of(answer) == (400, "invalidFilter", "scim_refused")
+
+
+def test_what_is_gone_is_not_found_whatever_is_done_with_it(directory):
+    """Operations on things that are gone: each is told so, and nothing else changes."""
+    alice, bob = directory.people(2)
+    group, other = directory.group("engineering", [alice, bob]), directory.group("platform", [alice])
+    directory.delete(f"Users/{alice}")
+    directory.delete(f"Groups/{other}")
+    before = (
+        Membership.objects.count(),
+        DirectoryGroup.objects.count(),
+        Source.objects.get(pk="directory:staff").version,
+    )
+    member = [{"value": alice}]
+    for path in (f"Users/{alice}", f"Groups/{other}", f"Users/{uuid4()}", "Users/x", "Groups/x"):
+        for answer in (
+            directory.get(path),
+            directory.delete(path),
+            directory.patch(path, {"op": "replace", "path": "displayName", "value": "x"}),
+            directory.put(path, {"schemas": [GROUP], "displayName": "x", "userName": "x"}),
+        ):
+            assert error_of(answer) == (404, "", "not_found"), path
+    answer = directory.patch(f"Groups/{group}", {"op": "add", "path": "members", "value": member})
+    assert error_of(answer) == (400, "invalidValue", "scim_refused")
+    assert directory.patch(f"Groups/{group}", remove([alice])).status_code == 204  # gone already: as they want it
+    assert before == (
+        Membership.objects.count(), DirectoryGroup.objects.count(), Source.objects.get(pk="directory:staff").version,
+    )  # fmt: skip
+
+
+def test_two_of_a_name_are_a_conflict(directory):
+    directory.group("engineering")
+    other = directory.group("platform")
+    answer = directory.post("Groups", {"schemas": [GROUP], "displayName": "engineering"})
+    assert error_of(answer) == (409, "uniqueness", "scim_conflict")
+    answer = directory.patch(f"Groups/{other}", {"op": "replace", "path": "displayName", "value": "engineering"})
+    assert error_of(answer) == (409, "uniqueness", "scim_conflict")
+
+
+def test_an_old_version_is_refused(directory):
+    group = directory.group("engineering")
+    answer = directory.patch(
+        f"Groups/{group}", {"op": "replace", "path": "displayName", "value": "x"}, if_match='W/"7"'
+    )
+    assert error_of(answer) == (412, "", "version_mismatch")
+
+
+# --- The brake ------------------------------------------------------------------------------------------
+
+
+def signed_in(sign_in_as, count, clock):
+    return [sign_in_as(cast.identity(f"p{number:02}"), at=clock.now) for number in range(count)]
+
+
+def test_too_many_out_of_a_group_wait_for_a_person_who_sees_what_it_means(
+    directory, sign_in_as, origin, clock, gateway_keys
+):
+    signed_in(sign_in_as, 3, clock)
+    people = directory.people(10)
+    group = directory.group("engineering", people)
+    key = f"group:{group}"
+    answer = directory.patch(f"Groups/{group}", remove(people[:5]))
+    assert error_of(answer) == (409, "", "answer_held")
+    assert f"manage.py held accept {key}" in answer.json()["detail"]
+    assert directory.members(group) == set(people)
+    waiting = HeldAnswer.objects.get()
+    assert waiting.summary["removed"] == 5
+    effect = waiting.summary["effect"]
+    assert (effect["people"], effect["never_signed_in"]) == (3, 2)
+    roles = {role["role"]: (role["people"], role["who"]) for role in effect["lost"]}
+    assert roles[cast.role(cast.PROD, "ReadOnly")] == (3, ["P00", "P01", "P02"])
+    assert DirectoryGroup.objects.get().held_at is not None
+
+    assert directory.patch(f"Groups/{group}", remove(people[:5])).status_code == 409  # asked once, told each time
+    assert HeldAnswer.objects.count() == 1
+    assert AuditEvent.objects.filter(kind="directory.group", outcome="refused").count() == 1
+
+    clock.forward(minutes=1)
+    accept(key, origin, clock)
+    clock.forward(minutes=1)
+    assert directory.patch(f"Groups/{group}", remove(people[:5])).status_code == 204
+    assert directory.members(group) == set(people[5:])
+    assert DirectoryGroup.objects.get().held_at is None
+
+
+def test_refused_it_stays_as_it_is(directory, origin, clock):
+    people = directory.people(10)
+    group = directory.group("engineering", people)
+    directory.patch(f"Groups/{group}", remove(people[:6]))
+    clock.forward(minutes=1)
+    accept(f"group:{group}", origin, clock, yes=False)
+    assert directory.patch(f"Groups/{group}", remove(people[:6])).status_code == 409
+    assert directory.members(group) == set(people)
+
+
+@pytest.mark.parametrize("way", ["delete", "put", "clear"])
+def test_a_group_that_is_emptied_in_any_way_waits(directory, way):
+    people = directory.people(8)
+    group = directory.group("engineering", people)
+    if way == "delete":
+        answer = directory.delete(f"Groups/{group}")
+    elif way == "put":
+        answer = directory.put(f"Groups/{group}", {"schemas": [GROUP], "displayName": "engineering", "members": []})
+    else:
+        answer = directory.patch(f"Groups/{group}", {"op": "remove", "path": "members"})
+    assert error_of(answer) == (409, "", "answer_held")
+    assert directory.members(group) == set(people)
+
+
+def test_an_accepted_deletion_is_one(directory, origin, clock):
+    people = directory.people(8)
+    group = directory.group("engineering", people)
+    directory.delete(f"Groups/{group}")
+    clock.forward(minutes=1)
+    accept(f"group:{group}", origin, clock)
+    assert directory.delete(f"Groups/{group}").status_code == 204
+    assert not DirectoryGroup.objects.exists()
+    assert PastMembership.objects.count() == 8
+
+
+def test_a_deny_that_would_end_is_shown_as_what_people_gain(directory, sign_in_as, clock):
+    signed_in(sign_in_as, 6, clock)
+    people = directory.people(6)
+    directory.group("engineering", people)
+    contractors = directory.group("contractors", people)
+    directory.patch(f"Groups/{contractors}", remove(people[:5]))
+    effect = HeldAnswer.objects.get().summary["effect"]
+    assert (effect["people"], effect["lost"]) == (0, [])
+    assert effect["gained"][0]["people"] == 5
+
+
+def test_groups_within_groups_are_looked_through(directory, sign_in_as, clock):
+    signed_in(sign_in_as, 12, clock)
+    people = directory.people(12)
+    teams = [directory.group(f"team{n}", people[n * 2 : n * 2 + 2]) for n in range(6)]
+    parent = directory.group("engineering", teams)
+    directory.patch(f"Groups/{parent}", remove(teams[:5]))
+    summary = HeldAnswer.objects.get().summary
+    assert (summary["removed"], summary["effect"]["people"]) == (5, 10)
+
+
+def test_many_disabled_one_by_one_are_disabled_and_an_alarm_is_raised_once(directory, clock):
+    people = directory.people(12)
+    for person in people[:8]:
+        answer = directory.patch(f"Users/{person}", {"op": "replace", "path": "active", "value": False})
+        assert answer.status_code == 200
+    told = AuditEvent.objects.filter(kind="directory.disables_many")
+    assert [event.data for event in told] == [{"directory": "staff", "people": 5}]
+    clock.forward(hours=2)
+    directory.delete(f"Users/{people[8]}")
+    assert told.count() == 1  # one in an hour is a day at work
