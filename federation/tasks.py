@@ -10,6 +10,7 @@ from federation.flows import letters, provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
 from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
+from federation.flows import refresh_findings as findings
 from federation.flows import rotate_keys as keys
 
 
@@ -54,6 +55,12 @@ def refresh_entitlements() -> None:
 def refresh_directory(*, only_due: bool = False) -> None:
     """Read the directories: all of them, or those whose interval is over."""
     directories.refresh_due(now=timezone.now()) if only_due else directories.refresh_named()
+
+
+@shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]
+def refresh_findings() -> None:
+    """Examine the trust of roles whose account or mapping has changed."""
+    findings.refresh_findings(now=timezone.now())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

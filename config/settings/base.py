@@ -169,6 +169,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": timedelta(minutes=1),
         "kwargs": {"only_due": True},
     },
+    "refresh-findings": {"task": "federation.tasks.refresh_findings", "schedule": timedelta(minutes=5)},
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
     "send-letters": {"task": "federation.tasks.send_letters", "schedule": timedelta(seconds=20)},
     "purge-expired": {"task": "federation.tasks.purge_expired", "schedule": timedelta(hours=1)},

@@ -31,7 +31,7 @@ from federation.flows.minting import mint_reader_token
 from federation.mapping.delegated import is_ours
 from federation.mapping.rules import Account
 from federation.models import current
-from federation.models.accounts import OrganizationAccount, Role
+from federation.models.accounts import OrganizationAccount, Role, search_text
 from federation.models.catalogue import ACCOUNT
 from federation.models.sync import Source
 
@@ -243,7 +243,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
 
 _ROLE_COLUMNS = [
     "name", "path", "description", "max_session_duration", "trust_policy", "tags", "last_used_at", "created_at", "digest",
-    "present", "seen_at", "removed_at",
+    "present", "seen_at", "removed_at", "search",
 ]  # fmt: skip
 
 
@@ -252,6 +252,7 @@ def _row(record: catalogue.RoleRecord, now: datetime) -> Role:
         arn=record.arn, account_id=record.account_id, name=record.name, path=record.path, description=record.description,
         max_session_duration=record.max_session_duration, trust_policy=record.trust_policy, tags=dict(record.tags),
         last_used_at=record.last_used_at, created_at=record.created_at, digest=record.digest, present=True, seen_at=now, removed_at=None,
+        search=search_text(record.path, record.name, record.tags),
     )  # fmt: skip
 
 

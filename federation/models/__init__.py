@@ -8,6 +8,7 @@ from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
+from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.keys import SigningKey
 from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.marks import RoleMark
@@ -32,6 +33,7 @@ __all__ = [
     "DirectoryUser",
     "Entitlement",
     "EntitlementState",
+    "ExaminedAccount",
     "GivenByRule",
     "GivenRole",
     "GroupNesting",
@@ -59,5 +61,6 @@ __all__ = [
     "Source",
     "TaskRun",
     "TokenFamily",
+    "TrustFinding",
     "UsedCredential",
 ]

@@ -18,6 +18,8 @@ SHOWN_RUNS = 50
 # Beat draws up to a tenth of the interval as jitter, and a worker may be busy: only what is later than that is late.
 _LATE_SHARE = 0.5
 _LATE_LEAST = timedelta(minutes=5)
+# These look often whether there is something to do, and only what they did is a run: silence is no sign of anything.
+_ONLY_WHERE_NEEDED = frozenset({"refresh_entitlements", "refresh_directory"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class RunLine:
 class TaskLine:
     """One task of the beat schedule. `next_at`: when it is due by its last run; `late`: well past that.
 
-    `last`: the last run that did something (or is at it); `last_ok`: the last that ended well.
+    `last`: the last run that did something (or is at it); `last_ok`: the last that ended well. `quiet`: it looks at each
+    interval whether there is something to do, and is a run only then.
     """
 
     name: str
@@ -56,6 +59,7 @@ class TaskLine:
     last_ok: datetime | None
     next_at: datetime | None
     late: bool
+    quiet: bool
 
 
 def tasks(*, now: datetime) -> list[TaskLine]:
@@ -88,5 +92,6 @@ def _line(row: TaskRun) -> RunLine:
 def _task(name: str, every: timedelta, last: RunLine | None, well: datetime | None, now: datetime) -> TaskLine:
     next_at = None if last is None else last.started_at + every
     running = last is not None and last.is_running
-    late = next_at is not None and not running and now - next_at > max(every * _LATE_SHARE, _LATE_LEAST)
-    return TaskLine(name, every, last, well, next_at, late)
+    quiet = name in _ONLY_WHERE_NEEDED
+    late = next_at is not None and not running and not quiet and now - next_at > max(every * _LATE_SHARE, _LATE_LEAST)
+    return TaskLine(name, every, last, well, next_at, late, quiet)

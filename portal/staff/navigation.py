@@ -33,6 +33,14 @@ class Link:
 # In the order in which they are shown, by section. A page that is not here is reached from one that is.
 SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
     (
+        _("AWS"),
+        (
+            Place("staff-accounts", _("Accounts"), Capability.SEE_ACCOUNTS),
+            Place("staff-roles", _("Roles"), Capability.SEE_ACCOUNTS),
+            Place("staff-findings", _("Trust findings"), Capability.SEE_ACCOUNTS),
+        ),
+    ),
+    (
         _("Gateway"),
         (
             Place("staff-tasks", _("Background work"), Capability.SEE_TASKS),
