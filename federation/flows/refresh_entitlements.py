@@ -2,14 +2,13 @@
 
 What has changed is found by versions (mapping, catalogue), by notes (`models.access_changes`: sign-ins, directories, people
 disabled), by moments (a rule that begins or ends, a directory that falls silent). Of the company only those are worked out
-again whom a change can concern, and only rows that differ are written. Everything is staged in a file first, then written in
-one transaction that also says what it was worked out from: killed at any moment, what was in force stays in force. A lease
-keeps two workers from doing the same; the transaction asks for it once more.
+again whom a change can concern, and only rows that differ are written (`models.entitlement_rows`), in one transaction that
+also says what it was worked out from: killed at any moment, what was in force stays in force. A lease keeps two workers from
+doing the same; the transaction asks for it once more.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from itertools import chain, islice
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection
 
 from federation.flows import company, leases, runs
 from federation.flows.latest_word import subject_column
@@ -30,7 +29,8 @@ from federation.models import current
 from federation.models.access_changes import AccessChange
 from federation.models.catalogue import ACCOUNT, reachable
 from federation.models.directory import SOURCE, DirectoryUser
-from federation.models.entitlements import EntitlementState, Staging, before, forget_unused, held_by, ids_of
+from federation.models.entitlement_rows import Staging, Streaming
+from federation.models.entitlements import EntitlementState, before, forget_unused, held_by, ids_of
 from federation.models.mapping import MappingRevision
 from federation.models.people import Person
 from federation.models.sync import Source
@@ -39,7 +39,6 @@ TASK: Final = "refresh_entitlements"
 FEW: Final = 40
 """People who are worked out one by one: for more of them it is quicker to work out the mapping for everybody."""
 _NOTES_AT_ONCE: Final = 10_000
-_IN_MEMORY: Final = 32 << 20  # bytes that are staged before a file is made
 
 _last: current.CurrentMapping | None = None  # what the last refresh of this process went by: saves parsing it again
 
@@ -102,14 +101,12 @@ def refresh(*, now: datetime, full: bool = False) -> Refreshed | None:
         if EntitlementState.objects.filter(pk=1).values_list("finished_at", flat=True).first() != plan.finished_at:
             plan = _plan(now)  # somebody was at it since
         plan.everybody = plan.everybody or full
-        run.total(Person.objects.count() if plan.everybody else len(plan.people))
-        with (
-            tempfile.SpooledTemporaryFile(_IN_MEMORY) as added,
-            tempfile.SpooledTemporaryFile(_IN_MEMORY) as gone,
-        ):
-            staging = Staging(added, gone)
+        if plan.everybody:
+            run.total(Person.objects.count())
+        streams = plan.everybody and connection.vendor == "postgresql" and not connection.in_atomic_block
+        with Streaming() if streams else Staging() as staging:
             people = _work_out(plan, staging, run)
-            _swap(plan, staging, run.lease)
+            staging.swap(lambda: _seal(plan, staging, run.lease))
         _last = plan.mapping
         done = Refreshed(people, staging.added, staging.gone, plan.everybody)
         run.row.total = run.row.done = people
@@ -301,22 +298,19 @@ def _stage(
             staging.add(who, [given_id], plan.mapping.number, since)
 
 
-def _swap(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
-    """Everything at once: the rows, what they were worked out from, and the notes that have been seen to."""
+def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
+    """The end of the transaction that writes the rows: what they were worked out from, and the notes that were seen to."""
+    if not lease.is_ours():
+        raise leases.LeaseLost(TASK)
     values = {
         "accounts": plan.accounts, "silent": plan.silent, "revision": plan.mapping.number, "sha256": plan.mapping.sha256,
         "organization": plan.mapping.organization, "role_tags": plan.mapping.role_tags, "judged_at": plan.now,
     }  # fmt: skip
-    if plan.state is not None:
-        values = {name: value for name, value in values.items() if getattr(plan.state, name) != value}
-    with transaction.atomic():
-        if not lease.is_ours():
-            raise leases.LeaseLost(TASK)
-        staging.swap()
-        if plan.state is None:
-            EntitlementState.objects.create(pk=1, finished_at=plan.now, **values)
-        else:
-            EntitlementState.objects.filter(pk=1).update(finished_at=plan.now, **values)
-        AccessChange.objects.filter(pk__in=plan.notes).delete()
-        if staging.given_gone:
-            forget_unused(staging.given_gone)
+    if plan.state is None:
+        EntitlementState.objects.create(pk=1, finished_at=plan.now, **values)
+    else:
+        changed = {name: value for name, value in values.items() if getattr(plan.state, name) != value}
+        EntitlementState.objects.filter(pk=1).update(finished_at=plan.now, **changed)
+    AccessChange.objects.filter(pk__in=plan.notes).delete()
+    if staging.given_gone:
+        forget_unused(staging.given_gone)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import IO, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -19,9 +19,6 @@ from django.db import connection, models
 
 from federation.mapping.company import Given
 from federation.models import compiled
-
-_BLOCK: Final = 1 << 18  # bytes of staged rows at a time
-_ROWS: Final = 5_000
 
 
 class GivenRole(models.Model):
@@ -106,30 +103,20 @@ class EntitlementState(models.Model):
 
 
 def digest(given: Given) -> str:
-    """The key of a `GivenRole`: 128 bits of SHA-256 over everything in it."""
-    text = json.dumps([given.role_arn, given.rule, given.rules, given.needs_approval])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    """The key of a `GivenRole`: 128 bits over everything in it."""
+    text = repr((given.role_arn, given.rule, given.rules, given.needs_approval))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def ids_of(found: Sequence[Given]) -> list[int]:
-    """The ids of these given roles, in their order; those that are new are stored. Two statements, four where some are new."""
+    """The ids of these given roles, in their order; those that are new are stored. One statement, four where some are new."""
     digests = [digest(given) for given in found]
     known = _known(digests)
     new = {key: given for key, given in zip(digests, found, strict=True) if key not in known}
     if new:
-        rows = [
-            GivenRole(
-                digest=key, role_arn=one.role_arn, role_name=one.role_name, account_id=one.account_id, rule=one.rule, rules=list(one.rules),
-                needs_approval=one.needs_approval,
-            )
-            for key, one in new.items()
-        ]  # fmt: skip
-        GivenRole.objects.bulk_create(rows, ignore_conflicts=True, batch_size=_ROWS)
+        _store(new)
         made = _known(list(new))
-        by_rule = [
-            GivenByRule(rule=rule, given_id=made[key]) for key, one in new.items() for rule in dict.fromkeys(one.rules)
-        ]
-        GivenByRule.objects.bulk_create(by_rule, ignore_conflicts=True, batch_size=_ROWS)
+        _store_rules(made.values())
         known |= made
     return [known[key] for key in digests]
 
@@ -141,6 +128,41 @@ def _known(digests: list[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(sql, [_array(digests)])
         return dict(cursor.fetchall())
+
+
+_TYPES: Final = {
+    "digest": "text", "role_arn": "text", "role_name": "text", "account_id": "text", "rule": "text", "rules": "jsonb", "needs_approval": "boolean",
+}  # fmt: skip
+
+
+def _store(new: Mapping[str, Given]) -> None:
+    """Store given roles by digest. A large company has tens of thousands: one statement and one parameter, not one model each."""
+    rows = [
+        {
+            "digest": key, "role_arn": one.role_arn, "role_name": one.role_name, "account_id": one.account_id, "rule": one.rule,
+            "rules": one.rules, "needs_approval": one.needs_approval,
+        }
+        for key, one in new.items()
+    ]  # fmt: skip
+    columns = ", ".join(_TYPES)
+    if connection.vendor == "postgresql":
+        listed = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
+        select = f"SELECT {columns} FROM jsonb_to_recordset(%s::jsonb) AS r({listed})"  # noqa: S608  ours
+    else:
+        listed = ", ".join(f"json_extract(value, '$.{name}')" for name in _TYPES)
+        select = f"SELECT {listed} FROM json_each(%s) WHERE 1"  # noqa: S608  ours
+    sql = f"INSERT INTO {compiled.table(GivenRole)} ({columns}) {select} ON CONFLICT (digest) DO NOTHING"
+    compiled.execute(sql, [json.dumps(rows)])
+
+
+def _store_rules(given_ids: Iterable[int]) -> None:
+    rules = "jsonb_array_elements_text(g.rules)" if connection.vendor == "postgresql" else "json_each(g.rules)"
+    sql = (
+        f"INSERT INTO {compiled.table(GivenByRule)} (rule, given_id) "  # noqa: S608  ours
+        f"SELECT r.value, g.id FROM {compiled.table(GivenRole)} g, {rules} r WHERE {_among('g.id', 'integer')} "
+        "ON CONFLICT (rule, given_id) DO NOTHING"
+    )
+    compiled.execute(sql, [_array(list(given_ids))])
 
 
 def held_by(person_ids: Sequence[UUID]) -> dict[UUID, set[int]]:
@@ -162,95 +184,6 @@ def before(person_ids: Sequence[UUID]) -> dict[tuple[UUID, str], datetime]:
     return {(who, arn): since for who, arn, since in rows.values_list("person_id", "given__role_arn", "since")}
 
 
-class Staging:
-    """Rows to be added and to be taken away, kept in a file until `swap`: nothing is in force before.
-
-    A row is text, `person, given, revision, since` with tabs between: what COPY reads.
-    """
-
-    def __init__(self, added: IO[bytes], gone: IO[bytes]) -> None:
-        self._added, self._gone = added, gone
-        self.added = self.gone = 0
-        self.given_gone: set[int] = set()  # given roles that somebody has no longer
-
-    def add(self, person_id: UUID, given_ids: Iterable[int], revision: int, since: datetime) -> None:
-        """A person has got these."""
-        head, tail = f"{person_id}\t", f"\t{revision}\t{since.isoformat()}\n"
-        lines = [f"{head}{given_id}{tail}" for given_id in given_ids]
-        self.added += len(lines)
-        self._added.write("".join(lines).encode())
-
-    def take(self, person_id: UUID, given_ids: Iterable[int]) -> None:
-        """A person has these no longer."""
-        taken = list(given_ids)
-        self.given_gone.update(taken)
-        lines = [f"{person_id}\t{given_id}\n" for given_id in taken]
-        self.gone += len(lines)
-        self._gone.write("".join(lines).encode())
-
-    def swap(self) -> None:
-        """Write everything, inside the caller's transaction."""
-        if not self.added and not self.gone:
-            return
-        (_swap_by_copy if connection.vendor == "postgresql" else _swap_by_insert)(self._gone, self._added)
-
-
-def _swap_by_copy(gone: IO[bytes], added: IO[bytes]) -> None:
-    table = compiled.table(Entitlement)
-    with connection.cursor() as cursor:
-        if gone.tell():
-            cursor.execute("CREATE TEMPORARY TABLE gone (person_id uuid, given_id integer) ON COMMIT DROP")
-            _copy(cursor, "COPY gone (person_id, given_id) FROM STDIN", gone)
-            cursor.execute(
-                f"DELETE FROM {table} e USING gone WHERE e.person_id = gone.person_id AND e.given_id = gone.given_id"  # noqa: S608
-            )
-            cursor.execute("DROP TABLE gone")
-        if added.tell():
-            _copy(cursor, f"COPY {table} (person_id, given_id, revision, since) FROM STDIN", added)
-
-
-def _copy(cursor: Any, sql: str, staged: IO[bytes]) -> None:
-    staged.seek(0)
-    with cursor.copy(sql) as copy:
-        while block := staged.read(_BLOCK):
-            copy.write(block)
-
-
-def _swap_by_insert(gone: IO[bytes], added: IO[bytes]) -> None:
-    table = compiled.table(Entitlement)
-    with connection.cursor() as cursor:
-        for rows in _batches(gone):
-            cursor.executemany(
-                f"DELETE FROM {table} WHERE person_id = %s AND given_id = %s",  # noqa: S608  ours
-                [(UUID(who).hex, int(given_id)) for who, given_id in rows],
-            )
-        for rows in _batches(added):
-            cursor.executemany(
-                f"INSERT INTO {table} (person_id, given_id, revision, since) VALUES (%s, %s, %s, %s)",  # noqa: S608  ours
-                [
-                    (
-                        UUID(who).hex,
-                        int(given_id),
-                        int(revision),
-                        *compiled.adapt(Entitlement, since=datetime.fromisoformat(since)),
-                    )
-                    for who, given_id, revision, since in rows
-                ],
-            )
-
-
-def _batches(staged: IO[bytes]) -> Iterator[list[list[str]]]:
-    staged.seek(0)
-    batch: list[list[str]] = []
-    for line in staged:
-        batch.append(line.decode().rstrip("\n").split("\t"))
-        if len(batch) == _ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
 def forget_unused(given_ids: Iterable[int]) -> int:
     """Delete those of these given roles that nobody has. Returns how many."""
     wanted = _array(sorted(given_ids))
@@ -262,19 +195,19 @@ def forget_unused(given_ids: Iterable[int]) -> int:
     return compiled.execute(f"DELETE FROM {compiled.table(GivenRole)} WHERE id IN ({ids})", [wanted])  # noqa: S608
 
 
-def _person_keys(person_ids: Iterable[UUID]) -> list[Any]:
-    return list(person_ids) if connection.vendor == "postgresql" else [one.hex for one in person_ids]
+def _person_keys(person_ids: Iterable[UUID]) -> list[str]:
+    return [str(one) if connection.vendor == "postgresql" else one.hex for one in person_ids]
 
 
 def _among(column: str, kind: str) -> str:
-    """A condition that `column` is one of many, with one parameter."""
+    """A condition that `column` is one of many, with one parameter, `_array`."""
     if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s::{kind}[])"
+        return f"{column} IN (SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb))"  # noqa: S608  ours
     return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608
 
 
-def _array(values: list[Any]) -> Any:
-    return values if connection.vendor == "postgresql" else json.dumps(values)
+def _array(values: list[Any]) -> str:
+    return json.dumps(values)
 
 
 def _uuid(value: Any) -> UUID:

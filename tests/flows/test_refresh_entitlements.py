@@ -21,7 +21,7 @@ from federation.models import (
     Source,
     TaskRun,
     current,
-    entitlements,
+    entitlement_rows,
 )
 from federation.models.access_changes import note_everybody, note_people
 from federation.models.catalogue import reachable
@@ -296,14 +296,14 @@ def test_killed_in_the_middle_nothing_has_changed(staff, publish, monkeypatch):
     refresh(now=NOW)
     before = held()
     publish(edited(("ReadOnly", "Reader")), at=LATER)
-    swap = entitlements.Staging.swap
+    seal = refresh_entitlements._seal
 
-    def die(staging):
-        swap(staging)
+    def die(*args):
+        seal(*args)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(entitlements.Staging, "swap", die)
+        patched.setattr(refresh_entitlements, "_seal", die)
         with pytest.raises(KeyboardInterrupt):
             refresh(now=LATER)
     assert held() == before
@@ -377,8 +377,9 @@ def test_the_run_is_recorded_with_what_it_did(staff):
 @pytest.mark.usefixtures("both_ways")
 def test_pieces_and_batches_do_not_show(publish, sign_in_as, monkeypatch):
     monkeypatch.setattr(company, "AT_ONCE", 3)
-    monkeypatch.setattr(entitlements, "_ROWS", 2)
-    monkeypatch.setattr(entitlements, "_BLOCK", 16)
+    monkeypatch.setattr(entitlement_rows, "_ROWS", 2)
+    monkeypatch.setattr(entitlement_rows, "_BLOCK", 16)
+    monkeypatch.setattr(entitlement_rows, "_FEW", 0)
     publish()
     for n in range(11):
         sign_in_as(identity(f"p{n:02}", groups=("engineering",) if n % 3 else ("contractors", "engineering")))
