@@ -41,6 +41,12 @@ SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
         ),
     ),
     (
+        _("Access"),
+        (
+            Place("staff-mapping", _("Mapping"), Capability.SEE_MAPPING),
+        ),
+    ),
+    (
         _("Gateway"),
         (
             Place("staff-tasks", _("Background work"), Capability.SEE_TASKS),

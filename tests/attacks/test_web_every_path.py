@@ -33,6 +33,7 @@ PUBLIC = {"oauth-metadata", "issuer-discovery", "issuer-jwks", "issuer-saml-meta
 CHANGES_BY_GET = {"sign-in-begin", "sign-in-complete", "oidc-callback", "saml-slo"}
 SAMPLES = {
     "number": "0",
+    "draft_id": "00000000-0000-4000-8000-000000000001",
     "task": "purge_expired",
     "provider": "corp",
     "account_id": cast.PROD,

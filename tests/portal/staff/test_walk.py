@@ -17,7 +17,12 @@ from tests.portal.conftest import soup
 from tests.portal.staff.conftest import RIGHT_NAMES
 
 urlpatterns = next(entry.url_patterns for entry in every if "portal.staff.urls" in repr(entry))
-SAMPLES = {"number": "0", "task": "purge_expired", "role_name": "Developer"}
+SAMPLES = {
+    "number": "0",
+    "task": "purge_expired",
+    "role_name": "Developer",
+    "draft_id": "00000000-0000-4000-8000-000000000001",
+}
 
 
 def addresses(account_id=cast.STAGING):

@@ -1,0 +1,339 @@
+"""The mapping as the console shows it: rules beside their text, drafts, history; constant numbers of queries, no rule of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from django.db.models import Q
+
+from federation.aws.arns import parse_role_arn
+from federation.errors import BadRequest
+from federation.flows import assess_mapping
+from federation.flows.assess_mapping import Measure
+from federation.mapping.document import DocumentError, Fault, parse
+from federation.mapping.explain import Explanation, explain
+from federation.mapping.rules import Account, AccountSelector, Document, Rule, When
+from federation.mapping.spans import CannotPlace, rule_spans
+from federation.mapping.yamltree import Unreadable
+from federation.models import current
+from federation.models.accounts import Role
+from federation.models.catalogue import reachable, whole
+from federation.models.directory import DirectoryGroup
+from federation.models.mapping import MappingDraft, MappingRevision
+from federation.models.people import Person
+
+Effect = Literal["allow", "deny", "approval", ""]
+PAGE = 50
+_SUGGESTED = 30
+_FOUND = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """One rule as the table shows it. `who`, `where`: (kind, text) parts, such as ("groups", "engineering").
+
+    `first` and `last`: its lines in the text, 0 where they are not known. `placed`: it can be changed by its lines.
+    `measure` is None where nothing was counted.
+    """
+
+    number: int
+    name: str
+    first: int
+    last: int
+    effect: Effect
+    who: tuple[tuple[str, str], ...] = ()
+    gives: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    duration: int | None = None
+    policy: bool = False
+    approvers: tuple[str, ...] = ()
+    placed: bool = False
+    measure: Measure | None = None
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A text and its rules in step. `document` is None while the text has faults; `rules` are then what can be told from its lines."""
+
+    rules: tuple[RuleLine, ...]
+    faults: tuple[Fault, ...]
+    document: Document | None
+
+    @property
+    def placed(self) -> bool:
+        """Whether rules can be changed from the table."""
+        return all(rule.placed for rule in self.rules)
+
+
+def sheet(text: str, *, now: datetime, measured: bool = True) -> Sheet:
+    """The rules of a text, with their lines and (if it has no faults) what each does to the people of today."""
+    faults: tuple[Fault, ...] = ()
+    document = None
+    try:
+        document = parse(text)
+    except DocumentError as error:
+        faults = error.faults
+    try:
+        spans = rule_spans(text)
+    except (Unreadable, CannotPlace):
+        spans = ()
+    if document is None:
+        lines = tuple(
+            RuleLine(
+                span.number, span.name, span.first, span.last, "", placed=True,
+                faults=tuple(fault for fault in faults if span.first <= fault.line <= span.last),
+            )
+            for span in spans
+        )  # fmt: skip
+        return Sheet(lines, faults, None)
+    counted = assess_mapping.measure(document, now=now) if measured else {}
+    found = []
+    for number, rule in enumerate(document.rules):
+        span = spans[number] if number < len(spans) else None
+        line = rule_line(number, rule, counted.get(rule.name))
+        found.append(replace(line, first=span.first, last=span.last, placed=True) if span else line)
+    return Sheet(tuple(found), (), document)
+
+
+def rule_line(number: int, rule: Rule, measure: Measure | None = None) -> RuleLine:
+    """A parsed rule as the table shows it."""
+    target = rule.allow or rule.deny
+    effect: Effect = "deny" if rule.deny is not None else "approval" if rule.approval else "allow"
+    return RuleLine(
+        number=number,
+        name=rule.name,
+        first=rule.line,
+        last=rule.line,
+        effect=effect,
+        who=tuple(_who(rule.when)),
+        gives=(*target.roles, *target.arns) if target else (),
+        where=tuple(_where(target.accounts)) if target else (),
+        duration=rule.session.duration,
+        policy=bool(rule.session.policy or rule.session.policy_arns),
+        approvers=tuple(str(match) for match in rule.approval.by) if rule.approval else (),
+        measure=measure,
+    )
+
+
+def _who(when: When) -> Iterator[tuple[str, str]]:
+    yield from (("groups", str(match)) for match in when.groups)
+    yield from (("all_of", str(match)) for match in when.all_of)
+    yield from (("none_of", str(match)) for match in when.none_of)
+    yield from (("provider", slug) for slug in when.provider)
+    yield from (("attributes", f"{name}={' | '.join(values)}") for name, values in when.attributes.items())
+    if when.mfa is not None:
+        yield ("mfa" if when.mfa else "no_mfa"), ""
+    if when.from_ is not None:
+        yield "from", f"{when.from_:%Y-%m-%d %H:%M} UTC"
+    if when.until is not None:
+        yield "until", f"{when.until:%Y-%m-%d %H:%M} UTC"
+
+
+def _where(selector: AccountSelector | None) -> Iterator[tuple[str, str]]:
+    if selector is None:
+        yield "every", ""
+        return
+    yield from (("account", one) for one in (*selector.names, *selector.ids))
+    yield from (("tag", f"{key}={' | '.join(values)}") for key, values in selector.tags.items())
+    yield from (("unit", unit) for unit in selector.organizational_units)
+
+
+def measure_of_one(text: str, number: int, *, now: datetime) -> tuple[RuleLine | None, tuple[Fault, ...]]:
+    """What one rule of a text would do, for "matches 312 people, gives 4 roles" while somebody types it; or its faults.
+
+    The rule alone is counted: what a deny takes from it, the preview tells. `number`: from 0, or -1 for the last.
+    """
+    try:
+        document = parse(text)
+    except DocumentError as error:
+        return None, error.faults
+    rule = document.rules[number]
+    counted = assess_mapping.measure(replace(document, rules=(rule,)), now=now)
+    return rule_line(number, rule, counted.get(rule.name)), ()
+
+
+# --- In force, drafts, history --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The revision in force. `found`: the rules that a search leaves, `shown` those of this page."""
+
+    number: int
+    published_at: datetime | None
+    author: str
+    total: int
+    found: int
+    shown: tuple[RuleLine, ...]
+
+
+def in_force(*, query: str, page: int) -> InForce:
+    """One page of the rules in force whose name, groups, roles or accounts have every word of the query. Two queries."""
+    mapping = current.mapping()
+    words = query.casefold().split()
+    lines = [rule_line(number, rule) for number, rule in enumerate(mapping.document.rules)]
+    found = [line for line in lines if all(word in _text_of(line) for word in words)] if words else lines
+    row = MappingRevision.objects.filter(number=mapping.number).values_list("published_at", "author").first()
+    start = (page - 1) * PAGE
+    return InForce(
+        mapping.number, row[0] if row else None, row[1] if row else "", len(lines), len(found), tuple(found[start : start + PAGE])
+    )  # fmt: skip
+
+
+def _text_of(line: RuleLine) -> str:
+    parts = [line.name, *line.gives, *line.approvers, *(text for _, text in (*line.who, *line.where))]
+    return " ".join(parts).casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class DraftLine:
+    """A draft in a list. `stale`: another revision has been published since it was begun."""
+
+    id: UUID
+    author: str
+    mine: bool
+    comment: str
+    note: str
+    status: str
+    base: int
+    changed_at: datetime
+    affected: int | None
+    stale: bool
+
+
+def drafts(person: Person) -> tuple[DraftLine, ...]:
+    """Those that wait for a second person, and the person's own that are open; the newest first. One query."""
+    number = current.mapping().number
+    waiting = Q(status=MappingDraft.Status.WAITING)
+    own = Q(status=MappingDraft.Status.DRAFT, author=person)
+    rows = MappingDraft.objects.filter(waiting | own).select_related("author").defer("text").order_by("-changed_at")
+    return tuple(
+        DraftLine(
+            row.pk, row.author.name or row.author.subject, row.author_id == person.pk, row.comment, row.note, row.status,
+            row.base, row.changed_at, row.preview.get("counts", {}).get("people_affected"), row.base != number,
+        )
+        for row in rows[:PAGE]
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLine:
+    """A revision in the list of all."""
+
+    number: int
+    published_at: datetime
+    author: str
+    published_by: str
+    comment: str
+    counts: dict[str, int]
+
+
+def history(*, before: int | None = None) -> tuple[tuple[RevisionLine, ...], int | None]:
+    """One page of revisions, the newest first, from below number `before`; and where the next page begins. One query."""
+    rows = MappingRevision.objects.order_by("-number").defer("text", "diff")
+    if before is not None:
+        rows = rows.filter(number__lt=before)
+    found = list(rows[: PAGE + 1])
+    shown = tuple(
+        RevisionLine(
+            row.number, row.published_at, row.author, row.published_by, row.comment, row.impact.get("counts", {})
+        )
+        for row in found[:PAGE]
+    )
+    return shown, shown[-1].number if len(found) > PAGE else None
+
+
+def revision(number: int) -> MappingRevision | None:
+    """One revision with its text, difference and impact."""
+    return MappingRevision.objects.filter(number=number).first()
+
+
+def changed_between(base: int) -> str:
+    """What others have published since a draft's base: the difference from it to what is in force."""
+    newest = MappingRevision.objects.order_by("-number").first()
+    return assess_mapping.diff_to(newest.text, base) if newest is not None else ""
+
+
+# --- Filling in a form, trying a draft out ------------------------------------------------------------------
+
+
+def accounts_of(text: str) -> tuple[Account, ...]:
+    """The accounts that a rule of this text can name, by name: the document's own, and the organization's. () with faults."""
+    try:
+        document = parse(text)
+    except DocumentError:
+        return ()
+    return tuple(
+        sorted(current.completed(document).accounts, key=lambda account: (account.name.casefold(), account.id))
+    )
+
+
+def roles_in(account_id: str) -> tuple[str, ...]:
+    """Names of the roles that an account is known to have. One query."""
+    rows = Role.objects.filter(account_id=account_id, present=True).order_by("name").values_list("path", "name")
+    return tuple(f"{path}/{name}" if path else name for path, name in rows[:500])
+
+
+def groups_like(part: str) -> tuple[str, ...]:
+    """Groups whose names have `part` in them: of the directories, and of those who signed in last. Two queries."""
+    wanted = part.strip().casefold()
+    if not wanted:
+        return ()
+    found = set(
+        DirectoryGroup.objects.filter(display_name__icontains=part.strip()).values_list("display_name", flat=True)[
+            :_SUGGESTED
+        ]
+    )
+    people = Person.objects.filter(active=True).order_by("-claims_at").values_list("groups", flat=True)[:300]
+    for groups in people:
+        found.update(group for group in groups if wanted in group.casefold())
+        if len(found) >= _SUGGESTED:
+            break
+    return tuple(sorted(found))[:_SUGGESTED]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Would somebody get a role? `choices`: people among whom the question must choose first."""
+
+    person: str
+    role_arn: str
+    explanation: Explanation | None
+    choices: tuple[Person, ...] = ()
+
+
+def people_like(text: str) -> tuple[Person, ...]:
+    """People whose name, e-mail or subject has `text` in it; one alone where one is exactly meant. One query."""
+    rows = Person.objects.filter(Q(name__icontains=text) | Q(email__icontains=text) | Q(subject__icontains=text))
+    found = list(rows.order_by("name", "subject")[:_FOUND])
+    exact = [p for p in found if text.casefold() in {p.name.casefold(), p.email.casefold(), p.subject.casefold()}]
+    return tuple(exact if len(exact) == 1 else found)
+
+
+def would_get(text: str, person: Person, wanted: str, *, now: datetime) -> Trial:
+    """Whether a person would get a role by a text that is not published, and why; by the engine that decides.
+
+    `wanted`: a role ARN, or account and role such as `shop-prod/ReadOnly`. Raises DocumentError, BadRequest, ArnInvalid,
+    PersonDisabled, NotInDirectory, UnknownProvider.
+    """
+    document = parse(text)
+    arn = wanted.strip() if wanted.strip().startswith("arn:") else _arn(current.completed(document).accounts, wanted)
+    account_id = parse_role_arn(arn).account_id
+    compiled, identity = assess_mapping.identity_in(person, document, now=now)
+    known = reachable(whole(account_id)) if account_id in compiled.accounts else {}
+    return Trial(person.name or person.subject, arn, explain(compiled, identity, arn, now, known))
+
+
+def _arn(accounts: Sequence[Account], wanted: str) -> str:
+    place, slash, role = wanted.strip().partition("/")
+    account = next((one for one in accounts if place.strip() in {one.name, one.id}), None)
+    if account is None or not slash or not role.strip():
+        raise BadRequest(
+            "role_unclear", sentence="Name the role by its ARN, or by account and role such as shop-prod/ReadOnly."
+        )
+    return f"arn:{account.partition}:iam::{account.id}:role/{role.strip()}"

@@ -1,0 +1,67 @@
+"""`/staff/mapping/drafts/…/preview`: what a draft would do to whom, and the decision on it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from federation.flows import mapping_drafts
+from federation.flows.mapping_drafts import CONFIRMATION
+from federation.flows.publish_mapping import RevisionMovedOn
+from federation.mapping.capabilities import Capability
+from federation.mapping.document import DocumentError
+from federation.models.mapping import MappingDraft
+from portal.staff.guard import powers_in, staff
+from portal.staff.page import page
+from portal.views.guard import origin_of, person_of
+
+
+@staff(Capability.SEE_MAPPING)
+@require_safe
+def preview(request: HttpRequest, draft_id: UUID) -> HttpResponse:
+    """Who gains and who loses what, on the people of today; below it what this person can do with the draft."""
+    row = mapping_drafts.find(draft_id)
+    person, powers = person_of(request), powers_in(request)
+    context: dict[str, object] = {
+        "draft": row, "mine": row.author_id == person.pk, "author": row.author.name or row.author.subject,
+        "waiting": row.status == MappingDraft.Status.WAITING, "open": row.status in {MappingDraft.Status.DRAFT, MappingDraft.Status.WAITING},
+        "confirmation": CONFIRMATION,
+    }  # fmt: skip
+    if not context["open"]:
+        return page(request, "staff/mapping/preview.html", {**context, "impact": row.preview})
+    try:
+        shown = mapping_drafts.show(person, row, now=timezone.now())
+    except DocumentError as error:
+        return page(request, "staff/mapping/preview.html", {**context, "faults": error.faults})
+    except RevisionMovedOn:
+        return page(request, "staff/mapping/preview.html", {**context, "stale": True})
+    alone = mapping_drafts.may_publish_alone(row, shown, person)
+    context |= {
+        "shown": shown, "impact": shown.impact.as_dict(), "alone": alone,
+        "owners_only": mapping_drafts.refused_sections(row, shown, powers),
+    }  # fmt: skip
+    return page(request, "staff/mapping/preview.html", context)
+
+
+@staff(Capability.PUBLISH_MAPPING)
+@require_POST
+def decide(request: HttpRequest, draft_id: UUID) -> HttpResponse:
+    """Publish what was previewed, or give it back with a note."""
+    person, origin, now = person_of(request), origin_of(request), timezone.now()
+    if request.POST.get("step") == "give-back":
+        mapping_drafts.give_back(person, draft_id, note=request.POST.get("note", ""), origin=origin, now=now)
+        return HttpResponseRedirect(reverse("staff-mapping"))
+    published = mapping_drafts.publish_draft(
+        person,
+        draft_id,
+        digest=request.POST.get("digest", ""),
+        confirmation=request.POST.get("confirmation", ""),
+        comment=request.POST.get("comment", ""),
+        origin=origin,
+        now=now,
+    )
+    return HttpResponseRedirect(reverse("staff-mapping-revision", args=[published.number]) + "?published")
