@@ -9,6 +9,7 @@ doing the same; the transaction asks for it once more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +31,15 @@ from federation.models.access_changes import AccessChange
 from federation.models.catalogue import ACCOUNT, reachable
 from federation.models.directory import SOURCE, DirectoryUser
 from federation.models.entitlement_rows import Staging, Streaming
-from federation.models.entitlements import EntitlementState, before, forget_unused, held_by, ids_of
+from federation.models.entitlements import (
+    EntitlementState,
+    before,
+    count_people,
+    forget_unused,
+    held_by,
+    ids_of,
+    rules_of,
+)
 from federation.models.mapping import MappingRevision
 from federation.models.people import Person
 from federation.models.sync import Source
@@ -67,6 +76,7 @@ class _Plan:
     providers: set[str] = field(default_factory=set)
     rules: list[Rule] = field(default_factory=list)
     state: EntitlementState | None = None
+    reach: Counter[str] = field(default_factory=Counter)  # how many people more each rule has; of `everybody`, how many
 
     @property
     def finished_at(self) -> datetime | None:
@@ -287,15 +297,28 @@ def _stage(
         has = held.get(who)
         if has is None:
             staging.add(who, wanted, plan.mapping.number, plan.now)
+            plan.reach.update(_rules(givens))
         elif has != set(wanted):
             differ[who] = has, dict(zip(wanted, givens, strict=True))
-    known = before(list(differ)) if differ else {}
+        elif plan.everybody:
+            plan.reach.update(_rules(givens))
+    if not differ:
+        return
+    known = before(list(differ))
+    rules = rules_of({given_id for has, _ in differ.values() for given_id in has})
     for who, (has, by_id) in differ.items():
+        plan.reach.update(_rules(by_id.values()))
+        if not plan.everybody:
+            plan.reach.subtract({rule for given_id in has for rule in rules.get(given_id, ())})
         staging.take(who, has - by_id.keys())
         for given_id in by_id.keys() - has:
             # The same role by other rules: they have had it since then all the same.
             since = known.get((who, by_id[given_id].role_arn), plan.now)
             staging.add(who, [given_id], plan.mapping.number, since)
+
+
+def _rules(givens: Iterable[Given]) -> set[str]:
+    return set().union(*(given.rules for given in givens))
 
 
 def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
@@ -312,5 +335,6 @@ def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
         changed = {name: value for name, value in values.items() if getattr(plan.state, name) != value}
         EntitlementState.objects.filter(pk=1).update(finished_at=plan.now, **changed)
     AccessChange.objects.filter(pk__in=plan.notes).delete()
+    count_people(plan.reach, anew=plan.everybody)
     if staging.given_gone:
         forget_unused(staging.given_gone)

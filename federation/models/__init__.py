@@ -7,7 +7,7 @@ from federation.models.audit import AuditEvent, AuditHead
 from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
-from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole
+from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole, RuleReach
 from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.keys import SigningKey
 from federation.models.mapping import MappingDraft, MappingRevision
@@ -55,6 +55,7 @@ __all__ = [
     "Role",
     "RoleMark",
     "RoleUse",
+    "RuleReach",
     "ServiceToken",
     "SignInState",
     "SigningKey",

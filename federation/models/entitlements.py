@@ -79,6 +79,16 @@ class Entitlement(models.Model):
         return f"{self.person_id} has {self.given_id}"
 
 
+class RuleReach(models.Model):
+    """How many people have something by a rule, as the only one or among others. A rule without anybody has no row, or 0."""
+
+    rule = models.CharField(max_length=1024, primary_key=True)
+    people = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.people} people by {self.rule}"
+
+
 class EntitlementState(models.Model):
     """What the entitlements were worked out from: one row. The four of the mapping as `current.CurrentMapping` has them;
     `accounts`: the version of each account's listing; `silent`: the identity providers whose directory had long been silent;
@@ -182,6 +192,32 @@ def before(person_ids: Sequence[UUID]) -> dict[tuple[UUID, str], datetime]:
     """Since when these people have had what they have, by role ARN. One statement."""
     rows = Entitlement.objects.filter(person_id__in=person_ids)
     return {(who, arn): since for who, arn, since in rows.values_list("person_id", "given__role_arn", "since")}
+
+
+def rules_of(given_ids: Iterable[int]) -> dict[int, list[str]]:
+    """The rules of each of these given roles. One statement."""
+    found: dict[int, list[str]] = {}
+    sql = f"SELECT given_id, rule FROM {compiled.table(GivenByRule)} WHERE {_among('given_id', 'integer')}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [_array(sorted(given_ids))])
+        for given_id, rule in cursor.fetchall():
+            found.setdefault(given_id, []).append(rule)
+    return found
+
+
+def count_people(changes: Mapping[str, int], *, anew: bool) -> None:
+    """Add to the number of people of each rule; with `anew` these are the numbers, and other rules have nobody."""
+    if anew:
+        RuleReach.objects.all().delete()
+    table = compiled.table(RuleReach)
+    sql = (
+        f"INSERT INTO {table} (rule, people) VALUES (%s, %s) "  # noqa: S608  ours
+        f"ON CONFLICT (rule) DO UPDATE SET people = {table}.people + EXCLUDED.people"
+    )
+    rows = [(rule, change) for rule, change in sorted(changes.items()) if change]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(sql, rows)
 
 
 def forget_unused(given_ids: Iterable[int]) -> int:
