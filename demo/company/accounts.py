@@ -204,7 +204,7 @@ def _machines(living: list[CompanyAccount], chance: random.Random) -> Iterator[C
             prefix = account.team or account.name.partition("-")[2] or account.name
             idle = chance.choice((0, 0, 0, 1, 2, 9, 45, 200, None))
             yield CompanyRole(
-                account.id, f"service/{prefix}-{purpose}", _service_trust(service), HOUR,
+                account.id, f"service/{purpose}-of-{prefix}", _service_trust(service), HOUR,
                 f"Runs {purpose.replace('-', ' ')} of {prefix}", {"owner": prefix}, idle,
             )  # fmt: skip
 

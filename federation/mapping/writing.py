@@ -54,7 +54,33 @@ def _text(dumper: yaml.SafeDumper, value: str) -> Any:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
+def _flow_text(dumper: yaml.SafeDumper, value: str) -> Any:
+    plain = _PLAIN.fullmatch(value) is not None and value.casefold() not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
+
+
+class _FlowDumper(_Dumper):
+    """For entries on one line."""
+
+
 _Dumper.add_representer(str, _text)
+_FlowDumper.add_representer(str, _flow_text)
+
+
+def plain_yaml(value: Any, *, flow: bool = False) -> str:
+    """Plain data as this module writes it. `flow`: on one line, `{a: b}`; text with line breaks is then quoted."""
+    written = str(
+        yaml.dump(
+            value, Dumper=_FlowDumper if flow else _Dumper, sort_keys=False, allow_unicode=True, width=1_000_000,
+            default_flow_style=flow, explicit_end=False,
+        )
+    )  # fmt: skip
+    return written.removesuffix("\n").removesuffix("\n...") if flow else written
+
+
+def provider_entry(entry: IdentityProvider) -> dict[str, Any]:
+    """One identity provider as plain data, as it stands in a document."""
+    return _provider(entry)
 
 
 def to_yaml(document: Document) -> str:
