@@ -83,6 +83,11 @@ def provider_entry(entry: IdentityProvider) -> dict[str, Any]:
     return _provider(entry)
 
 
+def rule_entry(entry: Rule) -> dict[str, Any]:
+    """One rule as plain data, as it stands in a document."""
+    return _rule(entry)
+
+
 def to_yaml(document: Document) -> str:
     """The document as YAML that `document.parse` reads back as an equal document."""
     sections: dict[str, Any] = {"version": document.version}
