@@ -12,6 +12,8 @@ from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows import refresh_findings as findings
 from federation.flows import rotate_keys as keys
+from federation.flows import verify_account as accounts
+from federation.flows import verify_audit as audit
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
@@ -55,6 +57,18 @@ def refresh_entitlements() -> None:
 def refresh_directory(*, only_due: bool = False) -> None:
     """Read the directories: all of them, or those whose interval is over."""
     directories.refresh_due(now=timezone.now()) if only_due else directories.refresh_named()
+
+
+@shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]
+def verify_account(account_id: str) -> None:
+    """Verify one account end to end; started by hand alone."""
+    accounts.run(account_id, now=timezone.now())
+
+
+@shared_task(ignore_result=True, soft_time_limit=7000, time_limit=7200)  # type: ignore[untyped-decorator,unused-ignore]
+def verify_audit() -> None:
+    """Check the audit log's chain; started by hand alone."""
+    audit.run()
 
 
 @shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]

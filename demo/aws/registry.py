@@ -26,11 +26,12 @@ class BadRegistration(ValueError):
 
 @dataclass(frozen=True)
 class SamlProvider:
-    """An IAM SAML provider: the issuer it stands for and the certificates that may sign for it."""
+    """An IAM SAML provider: the issuer it stands for and the certificates that may sign for it; `document`: as it was uploaded."""
 
     arn: str
     entity_id: str
     certificates: tuple[x509.Certificate, ...]
+    document: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def saml_provider(account: str, name: str, metadata_xml: str | bytes, partition:
         x509.load_der_x509_certificate(base64.b64decode("".join(xml.text_of(key).split()))) for key in keys
     )
     arn = f"arn:{partition}:iam::{check_account(account)}:saml-provider/{name}"
-    return SamlProvider(arn, root.get("entityID"), certificates)
+    return SamlProvider(arn, root.get("entityID"), certificates, document.decode("utf-8"))
 
 
 def oidc_provider(account: str, url: str, audiences: tuple[str, ...], partition: str) -> OidcProvider:

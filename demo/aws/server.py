@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.wrappers import Request, Response
 
-from demo.aws import bulk, registry
+from demo.aws import bulk, providers, registry
 from demo.aws.console import PATHS, Console, make_app
 from demo.aws.errors import AwsError, json_body, query_xml, s3_xml
 from demo.aws.moto_backend import MotoBackend
@@ -165,10 +165,17 @@ class LocalAws:
             session = self._session_of(request)
         except AwsError as error:
             return _service_error(request, error)
+        form = request.mimetype == "application/x-www-form-urlencoded"
+        call = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)) if form else {}
+        if call.get("Action") in providers.ACTIONS:
+            try:
+                return Response(providers.answer(self.registry, call, session.account), content_type=XML_TYPE)
+            except AwsError as error:
+                return _service_error(request, error)
         target = request.environ.get("REQUEST_URI") or request.full_path
         status, headers, content = self.moto.forward(request.method, target, list(request.headers), body)
-        if status == 200 and request.mimetype == "application/x-www-form-urlencoded":
-            self._follow(session, dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)))
+        if status == 200 and form:
+            self._follow(session, call)
         answer = Response(content, status=status, headers=headers)
         if request.method == "HEAD":  # no body, but the length of the object that a GET would bring
             answer.headers["Content-Length"] = next((value for name, value in headers if name == "Content-Length"), "0")

@@ -53,3 +53,6 @@ class Kind(StrEnum):
     SERVICE_TOKEN_REVOKED = "service_token.revoked"
     STAFF_REFUSED = "staff.refused"
     TASK_ASKED = "task.asked"
+    ACCOUNT_VERIFICATION_ASKED = "account.verification_asked"
+    ACCOUNT_VERIFIED = "account.verified"
+    AUDIT_EXPORTED = "audit.exported"

@@ -193,10 +193,10 @@ def verify() -> list[chain.Finding]:
     """Check the whole log. Returns every finding; empty means intact."""
     head = AuditHead.objects.filter(pk=1).first()
     found = list(chain.verify(links(), head=(head.seq, head.last_mac, head.mac) if head else None, keys=keys()))
-    return found or list(_untold(head.seq if head else 0))
+    return found or list(untold(head.seq if head else 0))
 
 
-def _untold(seq: int) -> Iterator[chain.Finding]:
+def untold(seq: int) -> Iterator[chain.Finding]:
     """What the gateway has that its log does not tell of. A log that was emptied, or put back to what it was on an earlier
     day, is a whole chain: only what was recorded since betrays it. `seq`: the head's.
     """

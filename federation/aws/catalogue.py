@@ -150,7 +150,7 @@ class Reader:
                 config=Config(
                     connect_timeout=CONNECT_TIMEOUT_SECONDS,
                     read_timeout=READ_TIMEOUT_SECONDS,
-                    retries={"mode": "standard", "total_max_attempts": 1},  # `_ask` retries
+                    retries={"mode": "standard", "total_max_attempts": 1},  # `ask` retries
                     max_pool_connections=1,
                 ),
             )
@@ -170,7 +170,7 @@ class Reader:
         """
         seen: set[str] = set()
         while True:
-            answer = self._ask(operation, parameters)
+            answer = self.ask(operation, parameters)
             items, token, more = answer.get(wanted), answer.get(self._token) or "", answer.get("IsTruncated")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise CatalogueUnreadable(f"{operation}_page_broken", detail=f"{wanted} is no list")
@@ -186,7 +186,8 @@ class Reader:
             seen.add(token)
             parameters = {**parameters, self._token: token}
 
-    def _ask(self, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    def ask(self, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One answer that comes in one piece. Raises CatalogueUnreadable: `<operation>_refused`, `_unreadable`."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         failures = 0
         while True:

@@ -35,7 +35,14 @@ from federation.errors import BadRequest
 from federation.mapping.rules import Federation
 
 # The permissions of the reader role: what `catalogue` calls, and nothing that shows more of an account.
-READER_ACTIONS = ("iam:ListRoles", "iam:GetAccountAuthorizationDetails", "iam:ListAccountAliases")
+READER_ACTIONS = (
+    "iam:ListRoles",
+    "iam:GetAccountAuthorizationDetails",
+    "iam:ListAccountAliases",
+    # What `registration` calls, to verify an account: how the gateway itself is registered there.
+    "iam:GetSAMLProvider",
+    "iam:GetOpenIDConnectProvider",
+)
 # Beside these where it reads the organization: what `organizations` calls.
 ORGANIZATION_ACTIONS = (
     "organizations:ListAccounts",

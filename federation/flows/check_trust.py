@@ -8,6 +8,7 @@ from types import MappingProxyType
 from django.conf import settings
 
 from federation.aws.arns import parse_role_arn
+from federation.aws.catalogue import RoleRecord
 from federation.aws.gateway_trust import GatewayTrust
 from federation.aws.trust import Examination, Pointing, TrustReport, examine, examine_all, gateway_trust
 from federation.mapping.engine import CompiledMapping
@@ -46,6 +47,13 @@ def _pointings(compiled: CompiledMapping, account: Account, roles: Sequence[Role
         ]
         for arn in found:
             yield Pointing(rule.rule.name, arn, session.duration, tags=bool(session.tags))
+
+
+def examine_record(record: RoleRecord, gateway: GatewayTrust) -> TrustReport:
+    """What the trust policy of a role that was just listed lets the gateway do."""
+    return examine(
+        record.trust_policy, role_arn=record.arn, gateway=gateway, max_session_duration=record.max_session_duration
+    )
 
 
 def trust_of(role_arn: str) -> TrustReport | None:

@@ -18,6 +18,7 @@ from federation.flows.access import Access
 from federation.flows.clock import require_right_clock
 from federation.issuer.assertion import AssertionRequest, MintedAssertion, mint_assertion
 from federation.issuer.token import MintedToken, TokenRequest, mint_token
+from federation.mapping.rules import Account
 from federation.mapping.session import render_tags
 from federation.models import current
 
@@ -167,4 +168,55 @@ def mint_reader_token(role_arn: str, *, origin: Origin, now: datetime) -> Minted
             token_id=minted.jti,
             role_arn=role_arn,
         )
+    return minted
+
+
+# --- In nobody's name: to verify an account -----------------------------------------------------------
+
+# No person's: their subjects are person:<session name>, and no session name has a slash. Trust policies that take people take it.
+PROBE_SUBJECT = "person:/gateway-verify"
+
+
+def mint_probe_assertion(
+    account: Account, role_arn: str, *, region: str, session_name: str, origin: Origin, now: datetime
+) -> MintedAssertion:
+    """An assertion for one role in nobody's name, to see whether it is taken; its event is committed on return.
+
+    Whoever calls STS with it sets a session policy that denies everything, and throws the credentials away.
+    Raises ClockWrong, UnknownPartition, ArnInvalid, and what the issuer raises.
+    """
+    where = partition(account.partition)
+    require_right_clock(where, region)
+    request = AssertionRequest(
+        issuer=settings.ROLEGATE_ISSUER_URL, recipient=where.saml_recipient(region), audience=where.saml_audience,
+        role_arn=role_arn, provider_arn=arns.saml_provider_arn(account.partition, account.id, account.provider),
+        session_name=session_name, source_identity=session_name, name_id=session_name,
+        session_duration=None, session_limit=None, tags={}, transitive_tags=(),
+    )  # fmt: skip
+    minted = mint_assertion(request, current.signer("saml"), now=now)
+    with transaction.atomic(durable=True):
+        record(
+            Kind.MINT_ASSERTION, actor=PROBE_SUBJECT, outcome="ok", origin=origin, now=now, channel="verify",
+            assertion_id=minted.id, recipient=request.recipient, role_arn=role_arn, source_identity=session_name,
+        )  # fmt: skip
+    return minted
+
+
+def mint_probe_token(
+    account: Account, role_arn: str, *, session_name: str, origin: Origin, now: datetime
+) -> MintedToken:
+    """The same as a web identity token."""
+    require_right_clock(partition(account.partition), account.region)
+    request = TokenRequest(
+        issuer=settings.ROLEGATE_ISSUER_URL,
+        audience=TOKEN_AUDIENCE,
+        subject=PROBE_SUBJECT,
+        source_identity=session_name,
+    )
+    minted = mint_token(request, current.signer("token", settings.ROLEGATE_TOKEN_ALGORITHM), now=now)
+    with transaction.atomic(durable=True):
+        record(
+            Kind.MINT_TOKEN, actor=PROBE_SUBJECT, outcome="ok", origin=origin, now=now, channel="verify",
+            token_id=minted.jti, role_arn=role_arn, source_identity=session_name,
+        )  # fmt: skip
     return minted

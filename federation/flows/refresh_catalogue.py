@@ -77,6 +77,11 @@ def _reader(role_arn: str, region: str, *, now: datetime) -> sts.Credentials:
     return sts.assume_role(prepare, regions=where.regions_fail_over(region), partition=where, deadline_seconds=45)
 
 
+def reader_credentials(account: Account, *, now: datetime) -> sts.Credentials:
+    """Credentials of the account's reader role. Raises what STS and minting raise."""
+    return _reader(f"arn:{account.partition}:iam::{account.id}:role/{READER_ROLE}", account.region, now=now)
+
+
 def source_of(account_id: str) -> str:
     """The key of an account's source."""
     return f"{ACCOUNT}{account_id}"
@@ -204,7 +209,7 @@ def refresh_account(account: Account, *, now: datetime, alive: Callable[[], None
 
     def read(lease: leases.Held, still: Callable[[], None]) -> tuple[int, int]:
         where = partition(account.partition)
-        credentials = _reader(f"arn:{where.name}:iam::{account.id}:role/{READER_ROLE}", account.region, now=now)
+        credentials = reader_credentials(account, now=now)
         listing = catalogue.list_roles(credentials, account_id=account.id, partition=where, alive=still)
         return len(listing.roles), _take_roles(account.id, listing, lease, now=now)
 

@@ -35,6 +35,14 @@ class Run:
         self.row.total = units
         self.row.save(update_fields=["total"])
 
+    def tell(self, done: int, **detail: Any) -> None:
+        """Say how much is done and what has been found so far, at once: for work of a few slow steps. Raises LeaseLost."""
+        self.alive()
+        self.row.done = done
+        self.detail |= detail
+        self.row.detail = self.detail
+        self.row.save(update_fields=["done", "detail"])
+
     def progress(self, done: int) -> None:
         """Say how much is done (written at most once a second, and at the end); keeps the lease. Raises LeaseLost."""
         self.row.done = done

@@ -273,6 +273,12 @@ class CompiledMapping:
         facts = gather(self.index, identity, identity.verified_at)
         return not numbers.isdisjoint(facts.matches)
 
+    def groups_named(self, identity: Identity, matches: Iterable[GroupMatch]) -> frozenset[str]:
+        """Those of the identity's groups that are named; matches of another document name none."""
+        numbers = {self.index.number[match] for match in matches if match in self.index.number}
+        facts = gather(self.index, identity, identity.verified_at)
+        return frozenset(group for number in numbers for group in facts.groups_of(number))
+
     def accounts_of(self, selector: AccountSelector | None) -> tuple[Account, ...]:
         """The document's accounts that a selector chooses (an account-owner's, a delegation's), in order."""
         return tuple(account for account in self.document.accounts if selects(selector, account))

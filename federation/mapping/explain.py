@@ -5,9 +5,10 @@ Uses the engine's own conditions and targets: there is no second evaluator that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from federation.identity import Identity
@@ -94,6 +95,27 @@ def explain(
     facts = gather(compiled.index, identity, now)
     concerned = [rule for rule in compiled.rules if rule.target.might_cover(place.arn)]
     return Explanation(role_arn, verdict, tuple(_explain_rule(rule, place, facts) for rule in concerned))
+
+
+def explain_rules(
+    compiled: CompiledMapping, identity: Identity, now: datetime
+) -> Iterator[tuple[str, bool, Callable[[], RuleExplanation]]]:
+    """Every rule, in the document's order: its name, whether it has its effect on this person (on whatever roles), and what
+    tells why, which costs more than the answer. A deny that cannot be ruled out has its effect.
+    """
+    facts = gather(compiled.index, identity, now)
+    for rule in compiled.rules:
+        answer = holds(rule.conditions, facts)
+        matched = answer is not Answer.NO if rule.denies else answer is Answer.YES
+        yield rule.rule.name, matched, partial(_explain_conditions, rule, facts, matched=matched)
+
+
+def _explain_conditions(compiled: CompiledRule, facts: Facts, *, matched: bool) -> RuleExplanation:
+    rule = compiled.rule
+    reasons = [_sentence(condition, facts) for condition in compiled.conditions]
+    effect: Effect = "deny" if compiled.denies else "approval" if rule.approval else "allow"
+    told = tuple(reasons) or ("has no condition: it counts for everybody",)
+    return RuleExplanation(rule.name, rule.line, matched, effect, told)
 
 
 def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> RuleExplanation:

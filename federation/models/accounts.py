@@ -35,7 +35,8 @@ class OrganizationAccount(models.Model):
 
 LONGEST_SEARCH_TEXT = 500  # an index entry has 2,700 bytes, and a tag's value may be Japanese
 # When a role was last used, for sorting; one that never was comes as if before all others.
-NEVER_USED = Coalesce(models.F("last_used_at"), models.Value(datetime(1970, 1, 1, tzinfo=UTC)))
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER_USED = Coalesce(models.F("last_used_at"), models.Value(NEVER))
 
 
 def search_text(path: str, name: str, tags: Mapping[str, str]) -> str:

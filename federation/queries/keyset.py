@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from django.db.models import F, Model, Q, QuerySet
 
@@ -72,6 +73,8 @@ def _write(row: Model, names: Sequence[str], *, backwards: bool) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return {"u": str(value)}
     return {"t": value.isoformat()} if isinstance(value, datetime) else value
 
 
@@ -92,7 +95,7 @@ def _read(cursor: str, count: int) -> tuple[bool, list[Any] | None]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, dict):
-        return _aware(datetime.fromisoformat(value["t"]))
+        return UUID(value["u"]) if "u" in value else _aware(datetime.fromisoformat(value["t"]))
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError(value)  # PostgreSQL takes none

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from uuid import UUID
@@ -91,13 +91,7 @@ def _holders_among(
 
 def _because(identity: Identity, entry: StaffRule, mapping: current.CurrentMapping) -> tuple[str, ...]:
     """Those of the identity's groups that the entry names."""
-    return tuple(
-        sorted(
-            group
-            for group in identity.groups
-            if mapping.compiled.is_in(replace(identity, groups=frozenset({group})), entry.groups)
-        )
-    )
+    return tuple(sorted(mapping.compiled.groups_named(identity, entry.groups)))
 
 
 def _words(selector: AccountSelector | None) -> str:

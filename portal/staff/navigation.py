@@ -33,6 +33,13 @@ class Link:
 # In the order in which they are shown, by section. A page that is not here is reached from one that is.
 SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
     (
+        _("People"),
+        (
+            Place("staff-people", _("People"), Capability.SEE_PEOPLE),
+            Place("staff-audit", _("Audit log"), Capability.SEE_AUDIT),
+        ),
+    ),
+    (
         _("AWS"),
         (
             Place("staff-accounts", _("Accounts"), Capability.SEE_ACCOUNTS),

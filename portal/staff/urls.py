@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from portal.staff import catalogue, home, mapping, mapping_editor, mapping_publish, rights, tasks
+from portal.staff import (
+    audit,
+    catalogue,
+    home,
+    mapping,
+    mapping_editor,
+    mapping_publish,
+    onboarding,
+    people,
+    rights,
+    tasks,
+)
 
 urlpatterns = [
     path("staff/", home.home, name="staff-home"),
@@ -24,10 +35,26 @@ urlpatterns = [
     path("staff/mapping/drafts/<uuid:draft_id>/ask", mapping_editor.ask, name="staff-mapping-ask"),
     path("staff/mapping/drafts/<uuid:draft_id>/preview", mapping_publish.preview, name="staff-mapping-preview"),
     path("staff/mapping/drafts/<uuid:draft_id>/decide", mapping_publish.decide, name="staff-mapping-decide"),
+    path("staff/accounts/<account:account_id>/verify", onboarding.verify, name="staff-verify"),
+    path("staff/accounts/<account:account_id>/verify/start", onboarding.verify_now, name="staff-verify-now"),
+    path("staff/onboard/", onboarding.onboard, name="staff-onboard"),
+    path("staff/people/", people.people, name="staff-people"),
+    path("staff/people/<uuid:person_id>/", people.person, name="staff-person"),
+    path("staff/people/<uuid:person_id>/explain", people.explain, name="staff-person-explain"),
+    path("staff/people/<uuid:person_id>/compare", people.compare, name="staff-person-compare"),
+    path("staff/people/<uuid:person_id>/revoke", people.revoke, name="staff-person-revoke"),
+    path("staff/people/<uuid:person_id>/revoke/now", people.revoke_now, name="staff-person-revoke-now"),
+    path("staff/people/<uuid:person_id>/allow", people.allow_again, name="staff-person-allow"),
+    path("staff/audit/", audit.search, name="staff-audit"),
+    path("staff/audit/follow", audit.follow, name="staff-audit-follow"),
+    path("staff/audit/export", audit.export, name="staff-audit-export"),
+    path("staff/audit/verify/", audit.verify, name="staff-audit-verify"),
+    path("staff/audit/verify/start", audit.verify_now, name="staff-audit-verify-now"),
+    path("staff/audit/<int:seq>/", audit.event, name="staff-audit-event"),
     path("staff/rights/", rights.rights, name="staff-rights"),
     path("staff/rights/<int:number>/", rights.holders, name="staff-rights-holders"),
     path("staff/tasks/", tasks.tasks, name="staff-tasks"),
-    path("staff/tasks/workers", tasks.workers, name="staff-tasks-workers"),
+    path("staff/workers", tasks.workers, name="staff-workers"),
     path("staff/tasks/<slug:task>/", tasks.task, name="staff-task"),
     path("staff/tasks/<slug:task>/run", tasks.run, name="staff-task-run"),
 ]

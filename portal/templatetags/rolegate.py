@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 
 from django import template
+from django.utils.formats import number_format
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
@@ -53,6 +54,26 @@ def span_of_time(seconds: int | None) -> str:
     if minutes or not hours:
         said.append(gettext("%(minutes)s min") % {"minutes": minutes})
     return " ".join(said)
+
+
+@register.filter
+def figure(number: int | None) -> str:
+    """A whole number with its thousands apart, as the reader's language writes it."""
+    return "" if number is None else number_format(number, use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def moment(at: datetime | None) -> SafeString:
+    """An aware datetime as <time>, to the second, in UTC: for logs. `staff.js` turns it into local time where that is wanted."""
+    if at is None:
+        return mark_safe("")
+    return format_html('<time datetime="{}">{}</time>', f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@register.filter
+def role_name(arn: str) -> str:
+    """The name of a role without its path: what IAM's own commands take."""
+    return arn.rsplit("/", 1)[-1]
 
 
 @register.filter

@@ -35,6 +35,8 @@ SAMPLES = {
     "number": "0",
     "draft_id": "00000000-0000-4000-8000-000000000001",
     "task": "purge_expired",
+    "seq": "1",
+    "person_id": "00000000-0000-4000-8000-000000000000",
     "provider": "corp",
     "account_id": cast.PROD,
     "role_name": "ReadOnly",

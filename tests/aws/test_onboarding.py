@@ -165,7 +165,13 @@ def test_the_reader_may_read_roles_and_nothing_else():
         {
             "Sid": "ReadRoles",
             "Effect": "Allow",
-            "Action": ["iam:ListRoles", "iam:GetAccountAuthorizationDetails", "iam:ListAccountAliases"],
+            "Action": [
+                "iam:ListRoles",
+                "iam:GetAccountAuthorizationDetails",
+                "iam:ListAccountAliases",
+                "iam:GetSAMLProvider",
+                "iam:GetOpenIDConnectProvider",
+            ],
             "Resource": "*",
         }
     ]

@@ -151,7 +151,13 @@ def test_the_reader_has_its_permissions_and_no_more(onboarded):
     iam, _ = onboarded[SAML]
     policy = iam.get_role_policy(RoleName="rolegate-reader", PolicyName="rolegate-reader")["PolicyDocument"]
     assert [s["Action"] for s in policy["Statement"]] == [
-        ["iam:ListRoles", "iam:GetAccountAuthorizationDetails", "iam:ListAccountAliases"]
+        [
+            "iam:ListRoles",
+            "iam:GetAccountAuthorizationDetails",
+            "iam:ListAccountAliases",
+            "iam:GetSAMLProvider",
+            "iam:GetOpenIDConnectProvider",
+        ]
     ]
     assert iam.list_attached_role_policies(RoleName="rolegate-reader")["AttachedPolicies"] == []
 

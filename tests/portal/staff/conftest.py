@@ -28,9 +28,9 @@ NAME_OF = {"owner": "carol", "mapper": "mike", "account-owner": "olga", "approve
 
 
 @pytest.fixture
-def console(publish, gateway_keys, signed_in):
+def console(publish, gateway_keys, signed_in, clock):
     """A browser in which somebody with this right has just signed in."""
-    publish(DOCUMENT)
+    publish(DOCUMENT, at=clock.now)
 
     def as_(right, *more, **details):
         groups = tuple(GROUP_OF[name] for name in (right, *more)) if right else ("engineering",)

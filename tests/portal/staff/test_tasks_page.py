@@ -130,12 +130,12 @@ def test_starting_a_task_puts_one_message_with_nothing_but_its_name_on_the_broke
 
 
 def test_without_a_worker_the_page_says_so(owner):
-    assert "No worker answers." in text_of(owner.get("/staff/tasks/workers"))
+    assert "No worker answers." in text_of(owner.get("/staff/workers"))
 
 
 def test_with_workers_it_says_how_many(owner, monkeypatch):
     monkeypatch.setattr("portal.staff.tasks.background.workers", lambda: 2)
-    assert "2 workers answer" in text_of(owner.get("/staff/tasks/workers"))
+    assert "2 workers answer" in text_of(owner.get("/staff/workers"))
 
 
 @pytest.mark.parametrize("what", ["run", "workers"])
@@ -147,7 +147,7 @@ def test_a_broker_that_is_away_is_said_and_nothing_hangs(owner, settings, what):
         if what == "run":
             answer = owner.submit(page, "/staff/tasks/refresh_catalogue/run")
         else:
-            answer = owner.get("/staff/tasks/workers")
+            answer = owner.get("/staff/workers")
         assert answer.status_code == 503
         assert b"broker_unavailable" in answer.content
         assert answer["Retry-After"] == "30"

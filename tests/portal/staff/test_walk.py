@@ -22,6 +22,8 @@ SAMPLES = {
     "task": "purge_expired",
     "role_name": "Developer",
     "draft_id": "00000000-0000-4000-8000-000000000001",
+    "seq": "1",
+    "person_id": "00000000-0000-4000-8000-000000000000",
 }
 
 

@@ -1,0 +1,33 @@
+"""What ends a person's sessions at AWS before their time: a policy to attach to the roles that they used. Pure.
+
+Source: IAM user guide, "Revoking IAM role temporary security credentials" and "Monitor and control actions taken with assumed
+roles" (aws:SourceIdentity). A trust policy that is changed ends no session.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+
+def deny_person(source_identity: str, *, before: datetime) -> str:
+    """The policy as JSON: denies everything to sessions of this person that were made before that moment (aware).
+
+    Without the second condition the denial would be for ever, and would meet the sessions that they are given again.
+    """
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "EndSessionsOfOnePerson",
+                "Effect": "Deny",
+                "Action": "*",
+                "Resource": "*",
+                "Condition": {
+                    "StringEquals": {"aws:SourceIdentity": source_identity},
+                    "DateLessThan": {"aws:TokenIssueTime": f"{before.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"},
+                },
+            }
+        ],
+    }
+    return json.dumps(document, indent=2)

@@ -1,0 +1,89 @@
+"""An event of the audit log as one sentence, in the reader's language. What is not known here is said by its kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from federation.models.audit import AuditEvent
+
+# (kind, outcome) or (kind, "") for every outcome. Names in braces: `actor`, `reason`, `role` (account and name of an ARN)
+# and what is in the event's data.
+_SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
+    ("sign_in", "ok"): _("{actor} signed in."),
+    ("sign_in", "refused"): _("A sign-in at {actor} was refused: {reason}."),
+    ("sign_in", "failed"): _("A sign-in at {actor} failed: {reason}."),
+    ("sign_out", ""): _("{actor} signed out."),
+    ("sign_out.by_provider", "ok"): _("{actor} ended {sessions} session(s)."),
+    ("sign_out.by_provider", "refused"): _("A sign-out by {actor} was refused: {reason}."),
+    ("mint.assertion", ""): _("An assertion was minted for {actor} and {role}."),
+    ("mint.token", ""): _("A token was minted for {actor} and {role}."),
+    ("credentials", "ok"): _("{actor} got credentials of {role}: {access_key_id}."),
+    ("credentials", "refused"): _("{actor} was refused credentials of {role}: {reason}."),
+    ("credentials", "failed"): _("{actor} got no credentials of {role}: {reason}."),
+    ("console", "ok"): _("{actor} opened the console as {role}."),
+    ("console", "refused"): _("{actor} was refused the console as {role}: {reason}."),
+    ("console", "failed"): _("{actor} could not open the console as {role}: {reason}."),
+    ("mapping.published", "ok"): _("{actor} published revision {revision} of the mapping."),
+    ("mapping.published", "refused"): _("{actor} was refused to publish the mapping: {reason}."),
+    ("mapping.draft", ""): _("{actor} worked on a draft of the mapping: {change}."),
+    ("key.made", ""): _("{actor} made the signing key {kid}."),
+    ("key.rotated", ""): _("{actor} rotated the signing key {kid}: {step}."),
+    ("key.published", ""): _("{actor} published the gateway's public documents."),
+    ("revoked", ""): _("{actor} ended {sessions} session(s) of a person: {why}."),
+    ("client.paired", ""): _("{actor} paired the program {client}."),
+    ("client.pairing_allowed", ""): _("{actor} allowed a device to be paired with {client}."),
+    ("client.pairing_denied", ""): _("A pairing with {client} was denied."),
+    ("client.revoked", ""): _("A pairing of {actor} with {client} was ended."),
+    ("oauth.refused", ""): _("A request at the OAuth endpoint {endpoint} was refused: {reason}."),
+    ("token.reused", ""): _("A refresh token of {actor} came a second time; its whole family is revoked."),
+    ("token.refused", ""): _("A bearer token was refused: {reason}."),
+    ("provider.documents", ""): _("The metadata of {provider} names other certificates or addresses than before."),
+    ("answer.decided", ""): _("{actor} decided about the held answer of {source}: {decision}."),
+    ("directory.person", ""): _("The directory {directory} says of {user_name}: {change}."),
+    ("directory.group", "ok"): _("The directory {directory} says of the group {group_name}: {change}."),
+    ("directory.group", "refused"): _(
+        "A change of the group {group_name} by the directory {directory} is held: {reason}."
+    ),
+    ("directory.read", ""): _("The directory {directory} was read, and something had changed."),
+    ("service_token.made", ""): _("{actor} made the token {name} for {scope}."),
+    ("service_token.revoked", ""): _("{actor} revoked the token {name}."),
+    ("staff.refused", ""): _("{actor} was refused {path}: {reason}."),
+    ("task.asked", ""): _("{actor} started {task}."),
+    ("account.verification_asked", ""): _("{actor} had the account {account} verified."),
+    ("account.verified", "ok"): _("The account {account} was verified: all is well."),
+    ("account.verified", "failed"): _("The account {account} was verified and failed at: {reason}."),
+    ("audit.exported", ""): _("{actor} exported events of the audit log."),
+}
+
+
+def sentence(event: AuditEvent) -> str:
+    """The event in words. Its parts come from outside: the template escapes them."""
+    template = _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
+    if template is None:
+        reason = f": {event.reason}" if event.reason else ""
+        return f"{event.actor or gettext('somebody')}: {event.kind.replace('.', ' ').replace('_', ' ')}, {event.outcome}{reason}."
+    words: defaultdict[str, str] = defaultdict(lambda: "?", _words(event))
+    # No attribute or index of a value can be named: the templates are ours, and every value is text.
+    return str(template).format_map(words)
+
+
+def _words(event: AuditEvent) -> dict[str, Any]:
+    words = {name: _text(value) for name, value in event.data.items()}
+    if isinstance(arn := event.data.get("role_arn"), str):
+        words["role"] = _role(arn)
+    return {**words, "actor": event.actor or gettext("somebody"), "reason": event.reason or "?"}
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value[:5])) if isinstance(value, list) else str(value)[:200]
+
+
+def _role(arn: str) -> str:
+    parts = arn.split(":", 5)
+    return f"{parts[5].removeprefix('role/')} in {parts[4]}" if len(parts) == 6 else arn
