@@ -102,6 +102,12 @@ def _check_scope(scope: str) -> None:
         )
 
 
+def scopes() -> list[str]:
+    """Every scope that a token can have now, by the mapping in force."""
+    pushing = [f"scim:{d.slug}" for d in current.mapping().document.directories if d.scim is not None]
+    return [*pushing, "metrics"]
+
+
 def listed() -> list[ServiceToken]:
     """Every token that is not revoked, by name."""
     return list(ServiceToken.objects.filter(revoked_at=None).order_by("name"))

@@ -150,6 +150,12 @@ def waiting() -> list[HeldAnswer]:
     return list(HeldAnswer.objects.filter(decision=HeldAnswer.Decision.WAITING).order_by("held_at"))
 
 
+def decided(*, most: int) -> list[HeldAnswer]:
+    """The answers that were decided or overtaken, the latest first."""
+    rows = HeldAnswer.objects.exclude(decision=HeldAnswer.Decision.WAITING).exclude(decided_at=None)
+    return list(rows.order_by("-decided_at")[:most])
+
+
 def decide(key: str, *, accept: bool, actor: str, origin: Origin, now: datetime) -> HeldAnswer:
     """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, if that says the same.
 

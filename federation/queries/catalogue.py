@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
-from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
 
@@ -24,7 +23,7 @@ from federation.mapping.rules import Account
 from federation.models import current
 from federation.models.accounts import NEVER_USED, OrganizationAccount, Role
 from federation.models.catalogue import ACCOUNT
-from federation.models.entitlements import Entitlement, EntitlementState
+from federation.models.entitlements import Entitlement
 from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.sync import Source
 from federation.queries import keyset
@@ -347,42 +346,10 @@ def role(account_id: str, qualified: str) -> RolePage:
     return RolePage(row, line, report)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Somebody who has the role, by the rule that decides. `since`: when that was first seen."""
-
-    person_id: UUID
-    name: str
-    email: str
-    rule: str
-    needs_approval: bool
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Holders:
-    """The first of those who have a role by name, and how many there are. `as_of`: the moment that it was worked out for, None
-    before the first time.
-    """
-
-    lines: tuple[Holder, ...]
-    total: int
-    as_of: datetime | None
-
-
-def people_with(role_arn: str, *, size: int = 20) -> Holders:
-    """Who has the role, out of the entitlements: worked out in the background, and not what a mint decides on. Three queries."""
-    rows = Entitlement.objects.filter(given__role_arn=role_arn)
-    shown = rows.order_by("person__name", "person_id").values_list(
-        "person_id", "person__name", "person__email", "given__rule", "given__needs_approval", "since"
-    )[:size]
-    as_of = EntitlementState.objects.values_list("judged_at", flat=True).first()
-    return Holders(tuple(Holder(*row) for row in shown), rows.values("person_id").distinct().count(), as_of)
-
-
 def _numbers_of_people(arns: Sequence[str]) -> dict[str, int]:
-    rows = Entitlement.objects.filter(given__role_arn__in=arns).values("given__role_arn")
-    return dict(rows.annotate(number=Count("person_id", distinct=True)).values_list("given__role_arn", "number"))
+    # Each person has a role at most once, by whatever rules: counting rows is counting people.
+    rows = Entitlement.objects.filter(given__role_arn__in=arns).values("given__role_arn").order_by()
+    return dict(rows.annotate(number=Count("*")).values_list("given__role_arn", "number"))
 
 
 # --- Findings ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from federation.aws.trust import CODES, Severity
 from federation.mapping.capabilities import Capability
+from federation.queries import access
 from federation.queries import catalogue as queries
 from portal.staff import listing
 from portal.staff.guard import powers_in, scope, staff
@@ -26,6 +27,7 @@ SEVERITY_WORDS = {
 }
 STATES = {"ok": _("Read"), "failed": _("Failed"), "held": _("Held"), "never": _("Never read")}
 USES = {"lately": _("Used in 90 days"), "unused": _("Unused for 90 days"), "never": _("Never used")}
+_PEOPLE = 20
 _ACCOUNT_SORTS = tuple(f"{sign}{key}" for key in ("name", "id", "roles", "read", "findings") for sign in ("", "-"))
 
 
@@ -119,10 +121,14 @@ def roles(request: HttpRequest) -> HttpResponse:
 def role(request: HttpRequest, account_id: str, role_name: str) -> HttpResponse:
     """One role: who gets it, by which rule, and its trust policy with what is wrong and what would be right."""
     found = queries.role(account_id, role_name)
+    people = access.who_has(found.row.arn, request.GET.get("after", ""), size=_PEOPLE)
     context = {
         "found": found,
         "line": found.line,
-        "people": queries.people_with(found.row.arn),
+        "people": people,
+        "freshness": access.freshness(),
+        "earlier": listing.page_at(request.GET, people.earlier),
+        "later": listing.page_at(request.GET, people.later),
         "findings": [
             (finding, *SEVERITY_WORDS[finding.severity], CODES.get(finding.code, "")) for finding in (found.report.findings if found.report else ())
         ],

@@ -33,9 +33,17 @@ class Link:
 # In the order in which they are shown, by section. A page that is not here is reached from one that is.
 SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
     (
-        _("People"),
+        "",
         (
+            Place("staff-home", _("Overview"), Capability.OPEN_CONSOLE),
+        ),
+    ),
+    (
+        _("Access"),
+        (
+            Place("staff-mapping", _("Mapping"), Capability.SEE_MAPPING),
             Place("staff-people", _("People"), Capability.SEE_PEOPLE),
+            Place("staff-unused", _("Unused access"), Capability.SEE_UNUSED),
             Place("staff-audit", _("Audit log"), Capability.SEE_AUDIT),
         ),
     ),
@@ -48,15 +56,11 @@ SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
         ),
     ),
     (
-        _("Access"),
-        (
-            Place("staff-mapping", _("Mapping"), Capability.SEE_MAPPING),
-        ),
-    ),
-    (
         _("Gateway"),
         (
             Place("staff-tasks", _("Background work"), Capability.SEE_TASKS),
+            Place("staff-held", _("Held answers"), Capability.SEE_HELD),
+            Place("staff-tokens", _("Tokens"), Capability.SEE_TOKENS),
             Place("staff-rights", _("Rights"), Capability.SEE_RIGHTS),
         ),
     ),

@@ -5,18 +5,29 @@ from django.urls import path
 from portal.staff import (
     audit,
     catalogue,
-    home,
+    held,
     mapping,
     mapping_editor,
     mapping_publish,
     onboarding,
+    overview,
     people,
     rights,
     tasks,
+    tokens,
+    unused,
 )
 
 urlpatterns = [
-    path("staff/", home.home, name="staff-home"),
+    path("staff/", overview.overview, name="staff-home"),
+    path("staff/held/", held.held, name="staff-held"),
+    path("staff/held/decide", held.decide, name="staff-held-decide"),
+    path("staff/tokens/", tokens.tokens, name="staff-tokens"),
+    path("staff/tokens/make", tokens.make, name="staff-token-make"),
+    path("staff/tokens/revoke", tokens.revoke, name="staff-token-revoke"),
+    path("staff/unused/", unused.unused, name="staff-unused"),
+    path("staff/unused/rule", unused.rule, name="staff-unused-rule"),
+    path("staff/unused/narrow", unused.narrow, name="staff-unused-narrow"),
     path("staff/accounts/", catalogue.accounts, name="staff-accounts"),
     path("staff/accounts/<account:account_id>/", catalogue.account, name="staff-account"),
     # A role's name may be preceded by its path, with slashes.

@@ -63,6 +63,12 @@ def figure(number: int | None) -> str:
 
 
 @register.filter
+def unlocalised(number: float) -> str:
+    """A number as SVG wants it, whatever the reader's language: a comma would be two numbers."""
+    return f"{number:g}"
+
+
+@register.filter
 def moment(at: datetime | None) -> SafeString:
     """An aware datetime as <time>, to the second, in UTC: for logs. `staff.js` turns it into local time where that is wanted."""
     if at is None:
