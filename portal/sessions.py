@@ -15,12 +15,14 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.db import DatabaseError, IntegrityError, OperationalError
 from django.utils.crypto import get_random_string
 
+from federation.flows.origin import Origin
 from federation.flows.sign_in import SignedIn
 from federation.models import compiled
 from federation.models.sessions import PortalSession, session_row_key
 
 _SIGNED_IN = "rolegate_signed_in"
 _CREATED = "rolegate_created"
+_BEGUN_FROM = "rolegate_from"  # federation.queries.activity reads it
 _by_cookie = compiled.ByKey(PortalSession, "session_key")
 _insert = compiled.Insert(PortalSession)
 
@@ -120,8 +122,11 @@ def _now() -> Any:
     return timezone.now()
 
 
-def remember(session: Any, signed_in: SignedIn) -> None:
-    """Keep what single logout needs, in the session's row: provider, provider session, NameID."""
+def remember(session: Any, signed_in: SignedIn, origin: Origin) -> None:
+    """Keep what single logout needs, in the session's row: provider, provider session, NameID; and from where it was begun,
+    so that its person recognises it in a list.
+    """
+    session[_BEGUN_FROM] = {"address": origin.address, "agent": origin.user_agent}
     session[_SIGNED_IN] = {
         "provider": signed_in.provider_slug,
         "session_index": signed_in.session_index,

@@ -2,7 +2,21 @@
 
 from django.urls import include, path, register_converter
 
-from portal.views import cli, error_codes, language, metrics, oidc, roles, saml, sign_in, sign_out, use_role
+from portal.views import (
+    activity,
+    cli,
+    error_codes,
+    language,
+    metrics,
+    oidc,
+    requests,
+    role,
+    roles,
+    saml,
+    sign_in,
+    sign_out,
+    use_role,
+)
 
 
 class AccountId:
@@ -36,6 +50,20 @@ urlpatterns = [
     # A role's name may be preceded by its path, with slashes.
     path("roles/<account:account_id>/<path:role_name>/console", use_role.console, name="console"),
     path("roles/<account:account_id>/<path:role_name>/credentials", use_role.credentials, name="credentials"),
+    path("roles/<account:account_id>/<path:role_name>/favourite", role.favourite, name="favourite"),
+    path("roles/<account:account_id>/<path:role_name>/", role.role, name="role"),
+    path("why/", role.why, name="why"),
+    path("activity/", activity.activity, name="activity"),
+    path("activity/end-others", activity.end_others, name="activity-end-others"),
+    path("requests/", requests.mine, name="requests"),
+    path("requests/new", requests.new, name="request-new"),
+    path("requests/break-glass", requests.break_glass, name="request-break-glass"),
+    path("requests/to-decide/", requests.to_decide, name="requests-to-decide"),
+    path("requests/<uuid:request_id>/", requests.one, name="request"),
+    path("requests/<uuid:request_id>/decide", requests.decide, name="request-decide"),
+    path("requests/<uuid:request_id>/review", requests.review, name="request-review"),
+    path("requests/<uuid:request_id>/withdraw", requests.withdraw, name="request-withdraw"),
+    path("requests/<uuid:request_id>/<int:item_id>/end", requests.end, name="request-end"),
     path("cli/", cli.command_line, name="cli"),
     path("cli/<uuid:grant_id>/revoke", cli.revoke, name="cli-revoke"),
     path("language/", language.choose_language, name="language"),

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     ACCESS_REVIEWED = "access.reviewed"
     ACCESS_ENDED = "access.ended"
     DIRECTORY_DISABLES_MANY = "directory.disables_many"
+    SESSIONS_ENDED = "sessions.ended"
     SERVICE_TOKEN_MADE = "service_token.made"
     SERVICE_TOKEN_REVOKED = "service_token.revoked"
     STAFF_REFUSED = "staff.refused"

@@ -39,6 +39,7 @@ SCOPES: Final = {
     "roles": "see who you are and which roles you have",
     "credentials": "get temporary AWS credentials for your roles",
     "console": "open the AWS console in your roles",
+    "requests": "ask for access in your name, and decide on requests where you may",
 }
 DEFAULT_SCOPE: Final = " ".join(SCOPES)
 

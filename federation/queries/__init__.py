@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from federation.aws.policy import READ_ONLY
@@ -20,8 +22,10 @@ from federation.identity import Identity
 from federation.mapping.capabilities import NONE as NO_POWERS
 from federation.mapping.capabilities import Powers
 from federation.mapping.engine import CompiledMapping, Grant
+from federation.mapping.rolearn import parse_role_arn
 from federation.mapping.session import clamp_duration
 from federation.models import current
+from federation.models.accounts import Role
 from federation.models.catalogue import reachable
 from federation.models.people import Person
 from federation.models.requests import RequestedRole
@@ -199,6 +203,13 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
 
 def role_arn(who: Person | UUID | str, account_id: str, role_name: str, *, now: datetime) -> str:
     """The ARN behind a role page's address. Raises AccessDenied when the person has no such role."""
+    return role_line(who, account_id, role_name, now=now)[1].arn
+
+
+def role_line(
+    who: Person | UUID | str, account_id: str, role_name: str, *, now: datetime
+) -> tuple[AccountRoles, RoleLine]:
+    """The role behind a page's address, with its account. Raises AccessDenied when the person has no such role."""
     roles = my_roles(who, now=now)
     if roles.problem is not None:
         raise roles.problem
@@ -206,7 +217,7 @@ def role_arn(who: Person | UUID | str, account_id: str, role_name: str, *, now: 
         if account.account_id == account_id:
             for role in account.roles:
                 if role_name in {role.name, role.arn.split(":role/", 1)[-1]}:
-                    return role.arn
+                    return account, role
     raise AccessDenied("role_not_granted", role=f"{account_id[:20]}/{role_name[:64]}")
 
 
@@ -215,6 +226,79 @@ def explain(
 ) -> explain_access.Story:
     """Why the person has, or has not, this role, now or at a past moment. Raises NotSignedIn, ArnInvalid, NotFound."""
     return explain_access.tell(person_id, wanted_arn, now=now, at=at)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRole:
+    """A role that exists, as a search finds it: whether anybody has it is not said."""
+
+    arn: str
+    name: str
+    account_id: str
+    account_name: str
+    environment: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """Whom to ask about a role. `approvers`: groups that could say yes; `owners`: groups that own the account, else the gateway."""
+
+    account_name: str
+    askable: bool
+    approvers: tuple[str, ...]
+    owners: tuple[str, ...]
+    gateway_owners: tuple[str, ...]
+
+
+def find_roles(query: str, *, most: int = 50) -> list[FoundRole]:
+    """Roles of the accounts that the mapping knows, by name, account name or id: each word must be in one of them. Two queries."""
+    accounts = current.mapping().compiled.accounts
+    found = Role.objects.filter(present=True)
+    for word in query.split()[:6]:
+        named = [account.id for account in accounts.values() if word.lower() in account.name.lower()]
+        found = found.filter(
+            Q(name__icontains=word) | Q(path__icontains=word) | Q(account_id__contains=word) | Q(account_id__in=named)
+        )
+    rows = found.exclude(name__startswith="AWSReservedSSO_").exclude(path__startswith="aws-service-role/")
+    return [
+        FoundRole(
+            row.arn, row.name, row.account_id, accounts[row.account_id].name,
+            accounts[row.account_id].tags.get("environment", ""), row.description,
+        )
+        for row in rows.filter(account_id__in=list(accounts)).order_by("account_id", "name")[:most]
+    ]  # fmt: skip
+
+
+def whom_to_ask(person: Person, wanted_arn: str, *, now: datetime) -> Help:
+    """Who could help with this role: approvers where it can be asked for, owners of its account, owners of the gateway."""
+    mapping = current.mapping()
+    arn = parse_role_arn(wanted_arn)
+    account = mapping.compiled.accounts.get(arn.account_id) if arn is not None else None
+    owners: list[str] = []
+    gateway: list[str] = []
+    for entry in mapping.document.staff:
+        named = [str(match) for match in entry.groups]
+        if (
+            entry.role == "account-owner"
+            and account is not None
+            and account in mapping.compiled.accounts_of(entry.accounts)
+        ):
+            owners += named
+        elif entry.role == "owner":
+            gateway += named
+    approving: tuple[str, ...] = ()
+    with contextlib.suppress(RolegateError):  # the story says what stands in the way
+        verdict = mapping.compiled.verdict(fresh_identity(person, mapping, now=now), wanted_arn, now, reachable)
+        if verdict.code == "approval_required" and verdict.grant is not None and verdict.grant.approval is not None:
+            approving = tuple(str(match) for match in verdict.grant.approval.by)
+    return Help(
+        account.name if account else "",
+        bool(approving),
+        approving,
+        tuple(dict.fromkeys(owners)),
+        tuple(dict.fromkeys(gateway)),
+    )
 
 
 def issuer_document(path: str, *, now: datetime) -> bytes:

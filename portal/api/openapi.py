@@ -15,6 +15,9 @@ _EXAMPLES: dict[str, tuple[str, str]] = {
         "The access token is not valid or has expired. Refresh it, or pair the command line again: rolegate login.",
     ),
     "403": ("access_denied", "You do not have this role. Ask the account's owner, and mention the request id."),
+    "404": ("not_found", "There is no such thing here."),
+    "409": ("request_stale", "This request has changed since you opened it. Look at it again, then decide."),
+    "422": ("request_refused", "This cannot be asked for in this way."),
     "413": ("too_large", "The request body is larger than 64 KB."),
     "429": ("rate_limited", "Too many attempts. Wait a moment, then try again."),
     "500": (

@@ -86,7 +86,7 @@ class Me(Schema):
     groups: Annotated[list[str], Field(examples=[["engineering"]])]
     mfa: bool
     claims_at: Annotated[datetime | None, Field(description="When the identity provider last said so.")]
-    scope: Annotated[str, Field(examples=["roles credentials console"])]
+    scope: Annotated[str, Field(examples=["roles credentials console requests"])]
 
 
 class Role(Schema):
@@ -118,6 +118,77 @@ class Roles(Schema):
 
     accounts: list[Account]
     total: int
+
+
+class AccessRequestBody(Body):
+    """Which roles, for how long, and why."""
+
+    role_arns: Annotated[list[RoleArn], Field(min_length=1, max_length=20)]
+    duration: Annotated[
+        int,
+        Field(ge=1800, le=2_592_000, description="Seconds, from the moment of the yes; at most what the rules allow."),
+    ]
+    reason: Annotated[str, Field(max_length=1000)] = ""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"role_arns": [_ROLE], "duration": 3600, "reason": "Deploy 4711"}]},
+    )
+
+
+class Decision(Body):
+    """A yes or no to one role of a request. `seen`: as the request showed it, so that nothing is decided that has changed since."""
+
+    id: int
+    approve: bool
+    seen: Annotated[str, Field(max_length=64)]
+
+
+class DecisionBody(Body):
+    """What somebody decides: all of it, or nothing."""
+
+    decisions: Annotated[list[Decision], Field(min_length=1, max_length=20)]
+    comment: Annotated[str, Field(max_length=1000)] = ""
+
+
+class RequestedRole(Schema):
+    """One role of a request."""
+
+    id: int
+    role_arn: Annotated[str, Field(examples=[_ROLE])]
+    rule: str
+    standing: Annotated[
+        str, Field(description="pending, expired, active, ended, refused or withdrawn", examples=["pending"])
+    ]
+    ends_at: datetime | None
+    decided_by: str
+    decided_at: datetime | None
+    comment: str
+    decidable: Annotated[bool, Field(description="Whether the token's person may decide on it now.")]
+    seen: Annotated[str, Field(description="To send back with a decision; empty where there is nothing to decide.")]
+
+
+class AccessRequest(Schema):
+    """A request for access."""
+
+    id: Annotated[str, Field(examples=["0b7c2e0a-9f4e-4c53-8f5e-2f8b5b1f6a11"])]
+    kind: Annotated[str, Field(description="approval or break_glass", examples=["approval"])]
+    asker: str
+    reason: str
+    duration: int
+    created_at: datetime
+    expires_at: datetime
+    standing: str
+    url: str
+    roles: list[RequestedRole]
+
+
+class AccessRequests(Schema):
+    """The person's own newest requests, and those that wait for their decision."""
+
+    mine: list[AccessRequest]
+    waiting: list[AccessRequest]
 
 
 class Problem(Schema):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, wraps
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -17,7 +18,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 from ninja.security import HttpBearer
@@ -26,9 +27,10 @@ from federation import queries
 from federation.audit.events import Kind
 from federation.aws.credentials import process_document
 from federation.errors import BadRequest, MethodNotAllowed, NotSignedIn, RateLimited, RolegateError, ServiceUnavailable
-from federation.flows import pair_cli
+from federation.flows import decide_requests, pair_cli, request_access
 from federation.flows.issue_credentials import issue_credentials, refuse_role
 from federation.flows.open_console import open_console
+from federation.queries import requests as cases
 from portal.api import schemas
 from portal.api.openapi import document
 from portal.api.problems import InsufficientScope, NoSuchOperation, TooLarge, problem
@@ -202,6 +204,118 @@ def console(request: HttpRequest, body: schemas.ConsoleRequest) -> Any:
         now=_now(),
     )
     return {"url": opening.url, "expires_at": opening.expires_at}
+
+
+@api.get(
+    "/requests",
+    operation_id="listRequests",
+    summary="The person's requests for access, and those that wait for them",
+    response={200: schemas.AccessRequests, **_PROBLEMS},
+)
+def list_requests(request: HttpRequest) -> Any:
+    """The newest of one's own, and every open one that one may decide on."""
+    person_id, now = _person(request, "requests").person_id, _now()
+    own, _ = cases.mine(person_id, now=now)
+    return {
+        "mine": [_request(case) for case in own],
+        "waiting": [_request(case) for case in cases.waiting(person_id, now=now)],
+    }
+
+
+@api.post(
+    "/requests",
+    operation_id="askForAccess",
+    summary="Ask for roles that need an approval",
+    response={201: schemas.AccessRequest, 422: schemas.Problem, **_PROBLEMS},
+)
+def ask_for_access(request: HttpRequest, body: schemas.AccessRequestBody) -> Any:
+    """Several roles, of several accounts, in one request."""
+    person_id, now = _person(request, "requests").person_id, _now()
+    made = request_access.ask(
+        person_id,
+        body.role_arns,
+        reason=body.reason,
+        duration=body.duration,
+        channel="api",
+        origin=request.origin,  # type: ignore[attr-defined]
+        now=now,
+    )
+    return Status(201, _request(cases.one(person_id, made.pk, now=now)))
+
+
+@api.get(
+    "/requests/{request_id}",
+    operation_id="getRequest",
+    summary="One request",
+    response={200: schemas.AccessRequest, 404: schemas.Problem, **_PROBLEMS},
+)
+def get_request(request: HttpRequest, request_id: UUID) -> Any:
+    """For whoever asked, and whoever may decide or did."""
+    return _request(cases.one(_person(request, "requests").person_id, request_id, now=_now()))
+
+
+@api.post(
+    "/requests/{request_id}/withdraw",
+    operation_id="withdrawRequest",
+    summary="Withdraw what nobody has decided on",
+    response={200: schemas.AccessRequest, 404: schemas.Problem, 409: schemas.Problem, **_PROBLEMS},
+)
+def withdraw_request(request: HttpRequest, request_id: UUID) -> Any:
+    """One's own requests alone."""
+    person_id, now = _person(request, "requests").person_id, _now()
+    request_access.withdraw(person_id, request_id, origin=request.origin, now=now)  # type: ignore[attr-defined]
+    return _request(cases.one(person_id, request_id, now=now))
+
+
+@api.post(
+    "/requests/{request_id}/decisions",
+    operation_id="decideRequest",
+    summary="Say yes or no to roles of a request",
+    response={200: schemas.AccessRequest, 404: schemas.Problem, 409: schemas.Problem, **_PROBLEMS},
+)
+def decide_request(request: HttpRequest, request_id: UUID, body: schemas.DecisionBody) -> Any:
+    """As on its page: never on one's own, and only on what was seen."""
+    person_id, now = _person(request, "requests").person_id, _now()
+    decide_requests.decide(
+        person_id,
+        request_id,
+        [decide_requests.Choice(one.id, one.approve, one.seen) for one in body.decisions],
+        comment=body.comment,
+        channel="api",
+        origin=request.origin,  # type: ignore[attr-defined]
+        now=now,
+    )
+    return _request(cases.one(person_id, request_id, now=now))
+
+
+def _request(case: cases.Case) -> dict[str, Any]:
+    row = case.request
+    return {
+        "id": str(row.pk),
+        "kind": row.kind,
+        "asker": case.asker,
+        "reason": row.reason,
+        "duration": row.duration,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+        "standing": case.standing,
+        "url": f"{settings.ROLEGATE_URL}/requests/{row.pk}/",
+        "roles": [
+            {
+                "id": item.id,
+                "role_arn": item.role_arn,
+                "rule": item.rule,
+                "standing": item.standing,
+                "ends_at": item.ends_at,
+                "decided_by": item.decided_by,
+                "decided_at": item.decided_at,
+                "comment": item.comment,
+                "decidable": item.decidable,
+                "seen": item.terms.seen if item.terms and item.decidable else "",
+            }
+            for item in case.items
+        ],
+    }
 
 
 # --- Errors -----------------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ def device(request: HttpRequest) -> HttpResponse:
         "asked": asked,
         "scopes": _in_words(asked.scope),
         "user_code": pair_cli.normalise_user_code(typed),
+        "same_address": bool(asked.address) and asked.address == origin.address,
         "ends": now + pair_cli.pairing_lifetime(),
     }
     return render(request, "oauth/device_confirm.html", context)

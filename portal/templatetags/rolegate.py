@@ -6,15 +6,18 @@ Every string that came from a provider, a directory or a mapping goes through `o
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from django import template
 from django.utils.formats import number_format
-from django.utils.html import conditional_escape, format_html
+from django.utils.html import conditional_escape, format_html, json_script
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from heroicons.templatetags.heroicons import heroicon_micro
 
 register = template.Library()
@@ -125,6 +128,19 @@ _BRAND = (
 )
 
 
+class _Compact(json.JSONEncoder):
+    """JSON without the spaces: of 2,000 roles they are a fifth."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "separators": (",", ":"), "ensure_ascii": False})
+
+
+@register.filter
+def data_script(value: Any, element_id: str) -> SafeString:
+    """`value` as a block of JSON that no browser runs, for a script to read; as Django's json_script, but compact."""
+    return json_script(value, element_id, encoder=_Compact)
+
+
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
@@ -135,6 +151,21 @@ def icon(name: str) -> SafeString:
     if name == "brand":
         return mark_safe(_BRAND)  # noqa: S308  a constant of this file
     return mark_safe(heroicon_micro(_CALLED.get(name, name), aria_hidden="true", focusable="false"))  # noqa: S308  out of the package
+
+
+@register.simple_tag
+@cache
+def icon_symbols(*names: str) -> SafeString:
+    """The icons that a long list uses again and again, drawn once: `icon_use` refers to them by an eighth of the bytes."""
+    symbols = [icon(name).replace("<svg ", f'<symbol id="i-{name}" ').replace("</svg>", "</symbol>") for name in names]
+    return mark_safe(f'<svg hidden aria-hidden="true">{"".join(symbols)}</svg>')  # noqa: S308  out of the package
+
+
+@register.simple_tag
+@cache
+def icon_use(name: str) -> SafeString:
+    """An icon that `icon_symbols` has drawn on this page."""
+    return format_html('<svg width="16" height="16" aria-hidden="true"><use href="#i-{}"/></svg>', name)
 
 
 _KINDS = {
@@ -159,6 +190,34 @@ def environment_badge(environment: str) -> dict[str, str]:
     if kind not in {"production", "staging", "development", "sandbox", "shared"}:
         kind = "other"
     return {"kind": kind, "word": environment}
+
+
+_DEEDS = {
+    "sign_in": _("Signed in"),
+    "sign_out": _("Signed out"),
+    "sign_out.by_provider": _("Signed out by the identity provider"),
+    "credentials": _("Credentials"),
+    "console": _("Console"),
+    "revoked": _("Access ended, or allowed again, by an administrator"),
+    "client.paired": _("A command line was paired"),
+    "client.pairing_allowed": _("A device was allowed"),
+    "client.pairing_denied": _("A pairing was denied"),
+    "client.revoked": _("A pairing has ended"),
+    "token.reused": _("A token came twice, and its pairing was ended"),
+    "access.requested": _("Asked for access"),
+    "access.decided": _("Decided on a request"),
+    "access.withdrawn": _("Withdrew a request"),
+    "access.ended": _("Ended an approval"),
+    "access.break_glass": _("Break-glass"),
+    "access.reviewed": _("Reviewed a break-glass"),
+    "sessions.ended": _("Ended other sessions"),
+}
+
+
+@register.simple_tag
+def deed_in_words(kind: str) -> str:
+    """What an event's kind is called on the page of somebody's own activity."""
+    return str(_DEEDS.get(kind, kind))
 
 
 # What a new sign-in mends; for everything else the way back is the list of roles.

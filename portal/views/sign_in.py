@@ -126,5 +126,5 @@ def establish(request: HttpRequest, signed_in: flow.SignedIn) -> HttpResponse:
     """
     request.session.flush()
     login(request, signed_in.person, backend=_BACKEND)
-    remember(request.session, signed_in)
+    remember(request.session, signed_in, origin_of(request))
     return HttpResponseRedirect(safe_next(signed_in.next_path))

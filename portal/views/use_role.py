@@ -18,6 +18,7 @@ from federation.audit.events import Kind
 from federation.aws.credentials import render as render_credentials
 from federation.aws.policy import READ_ONLY
 from federation.errors import BadRequest, RolegateError
+from federation.flows import marks
 from federation.flows.issue_credentials import Issued, issue_credentials, refuse_role
 from federation.flows.open_console import console_form, open_console
 from portal.views.guard import origin_of, person_of, reaches_aws, signed_in
@@ -57,15 +58,10 @@ class Block:
     text: str = field(repr=False)
 
 
-def _role(request: HttpRequest, account_id: str, role_name: str, now: datetime) -> RolePage:
-    """The role behind an address, if the person has it. Raises AccessDenied and what `queries.role_arn` raises."""
-    person = person_of(request)
-    arn = queries.role_arn(person.pk, account_id, role_name, now=now)
-    for account in queries.my_roles(person.pk, now=now).accounts:
-        for line in account.roles:
-            if line.arn == arn:
-                return RolePage(account, line, f"/roles/{account_id}/{full_name(arn)}")
-    raise LookupError(arn)  # cannot be: both came from one decision
+def role_of(request: HttpRequest, account_id: str, role_name: str, now: datetime) -> RolePage:
+    """The role behind an address, if the person has it. Raises AccessDenied, and what `queries.role_line` raises."""
+    account, line = queries.role_line(person_of(request), account_id, role_name, now=now)
+    return RolePage(account, line, f"/roles/{account_id}/{full_name(line.arn)}")
 
 
 def _arn_to_use(request: HttpRequest, kind: Kind, account_id: str, role_name: str, now: datetime) -> str:
@@ -87,16 +83,23 @@ def console(request: HttpRequest, account_id: str, role_name: str) -> HttpRespon
     GET opens nothing: a link or an image on another site must not start an AWS session in somebody's browser.
     """
     now = timezone.now()
-    destination = request.POST.get("destination") or request.GET.get("destination") or None
+    destination = (
+        request.POST.get("link", "").strip()
+        or request.POST.get("destination")
+        or request.GET.get("destination")
+        or None
+    )
     if request.method != "POST":
-        context = {"role": _role(request, account_id, role_name, now), "destination": destination or ""}
+        context = {"role": role_of(request, account_id, role_name, now), "destination": destination or ""}
         return reaches_aws(render(request, "portal/console.html", context))
     person_id, origin = person_of(request).pk, origin_of(request)
     arn = _arn_to_use(request, Kind.CONSOLE, account_id, role_name, now)
     if request.POST.get("mode") == "form":
         form = console_form(person_id, arn, destination=destination, channel="portal", origin=origin, now=now)
+        marks.used(person_of(request), arn, destination=destination or "", now=now)
         return reaches_aws(render(request, "portal/console_form.html", {"form": form}))
     opening = open_console(person_id, arn, destination=destination, channel="portal", origin=origin, now=now)
+    marks.used(person_of(request), arn, destination=destination or "", now=now)
     response = HttpResponseRedirect(opening.url)
     response["Referrer-Policy"] = "no-referrer"
     return response
@@ -110,12 +113,10 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
     """`/roles/<account>/<role name>/credentials`: a form for how long and how much; a POST hands credentials out, once."""
     now = timezone.now()
     if request.method != "POST":
-        role = _role(request, account_id, role_name, now)
-        durations = [seconds for seconds in _DURATIONS if seconds <= role.line.max_duration]
-        if role.line.max_duration not in durations:
-            durations.append(role.line.max_duration)
-        return render(request, "portal/credentials.html", {"role": role, "durations": durations})
-    person_id = person_of(request).pk
+        role = role_of(request, account_id, role_name, now)
+        return render(request, "portal/credentials.html", {"role": role, "durations": durations_of(role.line)})
+    person = person_of(request)
+    person_id = person.pk
     arn = _arn_to_use(request, Kind.CREDENTIALS, account_id, role_name, now)
     issued = issue_credentials(
         person_id,
@@ -126,6 +127,7 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
         origin=origin_of(request),
         now=now,
     )
+    marks.used(person, arn, destination=None, now=now)
     context = {
         "role_name": full_name(arn),
         "account_id": account_id,
@@ -135,6 +137,12 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
         "blocks": _blocks(issued, role_name),
     }
     return render(request, "portal/credentials_issued.html", context)
+
+
+def durations_of(line: queries.RoleLine) -> list[int]:
+    """The lengths of time to offer for a role, in seconds; its own longest is the last."""
+    durations = [seconds for seconds in _DURATIONS if seconds < line.max_duration]
+    return [*durations, line.max_duration]
 
 
 def _seconds(text: str) -> int | None:

@@ -35,6 +35,11 @@ def test_it_names_every_operation(document):
         "get /api/v1/explain": "explainRole",
         "post /api/v1/credentials": "issueCredentials",
         "post /api/v1/console": "openConsole",
+        "get /api/v1/requests": "listRequests",
+        "post /api/v1/requests": "askForAccess",
+        "get /api/v1/requests/{request_id}": "getRequest",
+        "post /api/v1/requests/{request_id}/withdraw": "withdrawRequest",
+        "post /api/v1/requests/{request_id}/decisions": "decideRequest",
     }
 
 

@@ -22,7 +22,7 @@ def test_me(api):
     )
     assert body["groups"] == ["engineering"]
     assert body["mfa"] is False
-    assert body["scope"] == "roles credentials console"
+    assert body["scope"] == "roles credentials console requests"
     assert datetime.fromisoformat(body["claims_at"]).tzinfo is not None
 
 

@@ -23,6 +23,11 @@ EXEMPT = {
     "api-explain": "bearer token; no cookie is read",
     "api-credentials": "bearer token; no cookie is read",
     "api-console": "bearer token; no cookie is read",
+    "api-list_requests": "bearer token; no cookie is read",
+    "api-ask_for_access": "bearer token; no cookie is read",
+    "api-get_request": "bearer token; no cookie is read",
+    "api-withdraw_request": "bearer token; no cookie is read",
+    "api-decide_request": "bearer token; no cookie is read",
     "api-not-found": "does nothing",
     "scim": "bearer token; no cookie is read",
     "scim-not-found": "bearer token; no cookie is read",
@@ -42,6 +47,8 @@ SAMPLES = {
     "role_name": "ReadOnly",
     "grant_id": "00000000-0000-4000-8000-000000000000",
     "rest": "nothing",
+    "request_id": "00000000-0000-4000-8000-000000000000",
+    "item_id": "1",
 }
 
 

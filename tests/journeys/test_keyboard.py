@@ -45,7 +45,7 @@ def test_skip_link_search_console(page: Page, stage: Town) -> None:
     _tab_to(page, "Search by account, id, role or environment", most=1)
     page.keyboard.type("shop-dev deployer")
     expect(page.locator("#count")).to_have_text(re.compile(r"1 of \d+ roles"))
-    _tab_to(page, "Console for Deployer in shop-dev", most=6)
+    _tab_to(page, "Console for Deployer in shop-dev", most=8)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{stage.aws.url}/console")
     expect(page.locator("#account")).to_have_text(DEVELOPMENT)

@@ -31,7 +31,7 @@ def test_the_whole_way_gives_tokens_that_work(client, alice):
     tokens = pairing.pair_over_http(client, alice)
     assert tokens["token_type"] == "Bearer"
     assert tokens["expires_in"] == 900
-    assert tokens["scope"] == "roles credentials console"
+    assert tokens["scope"] == "roles credentials console requests"
     me = Client().get("/api/v1/me", HTTP_AUTHORIZATION=f"Bearer {tokens['access_token']}")
     assert me.json()["email"] == "alice@example.com"
     (paired,) = events("client.paired")

@@ -36,10 +36,12 @@ def test_each_role_leads_to_its_console_and_its_credentials(publish, signed_in):
     publish()
     page = soup(signed_in().get("/"))
     row = next(r for r in page.select("li.role") if "ReadOnly" in r.get_text())
-    form = row.form
+    form = row.select_one(".do form")
     assert (form["method"], form["action"]) == ("post", f"/roles/{cast.PROD}/ReadOnly/console")
     assert form.find("input", attrs={"name": "csrfmiddlewaretoken"})
-    assert row.a["href"] == f"/roles/{cast.PROD}/ReadOnly/credentials"
+    assert row.select_one("a.name")["href"] == f"/roles/{cast.PROD}/ReadOnly/"
+    assert row.select_one(".do a")["href"] == f"/roles/{cast.PROD}/ReadOnly/credentials"
+    assert row.select_one(".star")["action"] == f"/roles/{cast.PROD}/ReadOnly/favourite"
     assert form.button.get_text(" ", strip=True) == "Console for ReadOnly in shop-prod"
 
 
@@ -152,14 +154,13 @@ def test_a_long_list_comes_in_pages_and_the_search_looks_at_all_of_it(publish, s
     publish(many(250))
     browser = signed_in()
     first = browser.get("/")
-    assert "1 to 100 of 254 roles" in text_of(first)
-    assert len(soup(first).select("li.role")) == 100
-    assert not soup(first).find(id="q").has_attr("data-filter")
+    assert "1 to 50 of 254 roles" in text_of(first)
+    assert len(soup(first).select("#roles li.role")) == 50
     following = browser.get(soup(first).find("a", rel="next")["href"])
-    assert "101 to 200 of 254 roles" in text_of(following)
+    assert "51 to 100 of 254 roles" in text_of(following)
     assert [name for name, _ in role_names(browser.get("/", {"q": "many-0249"}))] == ["many-0249"]
-    assert "201 to 254" in text_of(browser.get("/", {"page": "9999"}))
-    assert "1 to 100" in text_of(browser.get("/", {"page": "-1"}))
+    assert "251 to 254" in text_of(browser.get("/", {"page": "9999"}))
+    assert "1 to 50" in text_of(browser.get("/", {"page": "-1"}))
 
 
 @pytest.mark.parametrize("count", [0, 250])
@@ -167,7 +168,7 @@ def test_the_page_costs_the_same_queries_whatever_its_length(publish, signed_in,
     publish(many(count))
     browser = signed_in()
     browser.get("/")  # the mapping is parsed once a process
-    with django_assert_num_queries(4):  # session, person, revision in force, catalogue
+    with django_assert_num_queries(5):  # session, person, revision in force, catalogue, marks
         browser.get("/")
 
 
@@ -188,3 +189,88 @@ def test_role_and_account_names_cannot_become_markup(publish, signed_in, clock):
     # Two roles of one name under two paths have two addresses.
     actions = {f["action"] for f in card.find_all("form")}
     assert f"/roles/{cast.DEV}/team/Developer/console" in actions
+
+
+# --- The index that the browser searches, favourites, what was used last, roles by approval ---------------------
+
+
+def index_of(answer):
+    import json
+
+    return json.loads(soup(answer).find(id="roles-index").string)
+
+
+def test_the_index_has_every_role_and_what_is_marked(publish, signed_in, fake_aws):
+    publish(many(250))
+    browser = signed_in(cast.alice(mfa=True))
+    browser.submit(browser.get("/", {"q": "many-0003"}), "/roles/900000000003/Developer/favourite", favourite="1")
+    browser.submit(browser.get("/", {"q": "shop-dev"}), f"/roles/{cast.DEV}/Developer/console")
+    index = index_of(browser.get("/"))
+    assert len(index["r"]) == 255
+    assert len(index["n"]) == 3
+    by_role = {(index["a"][a][0], index["n"][n]): bits for a, n, bits in index["r"]}
+    assert by_role["900000000003", "Developer"] == 2
+    assert by_role[cast.DEV, "Developer"] == 4
+    assert by_role[cast.PROD, "Administrator"] == 1
+    assert {index["e"][environment] for _, _, environment in index["a"]} == {"", "production", "staging", "development"}
+
+
+def test_names_in_the_index_cannot_end_the_script(publish, signed_in):
+    publish(cast.DOCUMENT.replace("name: shop-dev", 'name: "</script><b>shop"'))
+    answer = signed_in().get("/")
+    assert b"</script><b>" not in answer.content
+    assert "</script><b>shop" in [name for _, name, _ in index_of(answer)["a"]]
+
+
+def test_recent_and_favourites_stand_first(publish, signed_in, fake_aws):
+    publish()
+    browser = signed_in()
+    assert not soup(browser.get("/")).select(".shortcuts")
+    browser.submit(browser.get("/"), f"/roles/{cast.PROD}/ReadOnly/console", destination="s3")
+    answer = browser.submit(browser.get("/"), f"/roles/{cast.STAGING}/Developer/favourite", favourite="1")
+    assert answer["Location"] == "/"
+    quick = soup(browser.get("/")).select_one(".shortcuts")
+    assert quick.find("input", attrs={"name": "destination"})["value"] == "s3"
+    assert quick.form["action"] == f"/roles/{cast.PROD}/ReadOnly/console"
+    assert quick.select("a")[0]["href"] == f"/roles/{cast.STAGING}/Developer/"
+    browser.submit(browser.get("/"), f"/roles/{cast.STAGING}/Developer/favourite", favourite="0")
+    assert not soup(browser.get("/")).select(".shortcuts a")
+
+
+def test_htmx_gets_the_star_alone(publish, signed_in):
+    publish()
+    browser = signed_in()
+    path = f"/roles/{cast.DEV}/Developer/favourite"
+    token = soup(browser.get("/")).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+    answer = browser.post(path, {"csrfmiddlewaretoken": token, "favourite": "1"}, headers={"hx-request": "true"})
+    assert soup(answer).button["aria-pressed"] == "true"
+    assert not soup(answer).find("html")
+
+
+def test_nobody_marks_a_role_that_is_not_theirs(publish, signed_in):
+    from federation.models import RoleMark
+
+    publish()
+    browser = signed_in()
+    token = soup(browser.get("/")).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+    answer = browser.post(f"/roles/{cast.PROD}/Root/favourite", {"csrfmiddlewaretoken": token, "favourite": "1"})
+    assert answer.status_code == 403
+    assert not RoleMark.objects.exists()
+
+
+def test_a_role_by_approval_can_be_asked_for(publish, signed_in):
+    publish()
+    link = soup(signed_in(cast.alice(mfa=True)).get("/")).select_one(".pending .do a")
+    assert (
+        link["href"]
+        == f"/requests/new?role={cast.role(cast.PROD, 'Administrator').replace(':', '%3A').replace('/', '%2F')}"
+    )
+
+
+def test_two_thousand_roles_are_a_hundred_kilobytes_at_most(publish, signed_in):
+    publish(many(1996))
+    browser = signed_in()
+    answer = browser.get("/", headers={"accept-encoding": "gzip"})
+    assert answer["Content-Encoding"] == "gzip"
+    assert len(answer.content) < 60_000
+    assert len(index_of(browser.get("/"))["r"]) == 2000

@@ -14,53 +14,6 @@ function announce(text) {
   if (region) region.textContent = text;
 }
 
-/* --- The list of roles: filter as one types --------------------------------------------------------- */
-function wireFilter(input) {
-  const list = document.getElementById(input.dataset.filter);
-  const status = document.getElementById("count");
-  const none = document.getElementById("no-match");
-  if (!list || !status || !none) return; // a page of a longer list: the server searches all of it
-  const rows = [...list.querySelectorAll("[data-search]")].map((row) => [row, row.dataset.search]);
-  const groups = [...list.querySelectorAll("[data-group]")];
-  let timer = 0;
-
-  const apply = () => {
-    const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const [row, text] of rows) {
-      const hit = wanted.every((word) => text.includes(word));
-      row.hidden = !hit;
-      if (hit) shown += 1;
-    }
-    // Inner groups first (document order reversed), so that an account closes when all in it is closed.
-    for (const group of groups.reverse()) group.hidden = !group.querySelector("[data-search]:not([hidden])");
-    groups.reverse();
-    none.hidden = shown > 0;
-    status.textContent = say(wanted.length ? words.rolesFound : words.rolesAll, { shown, total: rows.length });
-    // The address follows, so that the filtered list can be shared and survives a reload.
-    const url = new URL(location.href);
-    if (wanted.length) url.searchParams.set("q", input.value.trim());
-    else url.searchParams.delete("q");
-    history.replaceState(null, "", url);
-  };
-  input.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(apply, 60);
-  });
-  input.form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    apply();
-  });
-  for (const link of document.querySelectorAll("[data-clear]")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      input.value = "";
-      apply();
-      input.focus();
-    });
-  }
-}
-
 /* --- Copy ------------------------------------------------------------------------------------------- */
 function wireCopy(button) {
   const source = document.getElementById(button.dataset.copy);
@@ -280,7 +233,6 @@ function wireDraft(form) {
 }
 
 function wire(root) {
-  each(root, "input[data-filter]", wireFilter);
   each(root, "[data-copy]", wireCopy);
   each(root, "[data-tabs]", wireTabs);
   each(root, "time[data-left]", wireCountdown);

@@ -1,0 +1,183 @@
+/* My roles: search over the page's index as one types, and the keyboard all the way. An extra: without it the search is a
+   form, and the list has pages. No markup is built from strings; rows are clones of the page's own templates. */
+
+const source = document.getElementById("roles-index");
+if (source) start(JSON.parse(source.textContent));
+
+function start(index) {
+  const APPROVAL = 1, FAVOURITE = 2, RECENTLY = 4, ASKED = 8; // as in portal/views/roles.py
+  const MOST = 50;
+  const input = document.getElementById("q");
+  const list = document.getElementById("roles");
+  const results = document.getElementById("results");
+  const found = document.getElementById("found");
+  const none = document.getElementById("no-match");
+  const count = document.getElementById("count");
+  const usable = document.getElementById("row-usable").content.firstElementChild;
+  const locked = document.getElementById("row-approval").content.firstElementChild;
+  const badges = [...document.querySelectorAll("template[data-environment]")].map((template) => template.content);
+  const words = document.getElementById("words").dataset;
+  const own = document.getElementById("roles-words").dataset;
+  const before = { count: count.textContent, none: none.hidden };
+  for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
+
+  // What is looked at, once: account, id, environment, role with its path.
+  const hay = index.r.map(([account, name]) => {
+    const [id, called, environment] = index.a[account];
+    return `${called} ${id} ${index.e[environment]} ${index.n[name]}`.toLowerCase();
+  });
+
+  /** How well `word` fits `text`: 0 not at all; whole words and beginnings before insides, those before letters in order. */
+  function score(text, word) {
+    const at = text.indexOf(word);
+    if (at >= 0) {
+      const begins = at === 0 || !/[a-z0-9]/.test(text[at - 1]);
+      const whole = begins && (at + word.length === text.length || !/[a-z0-9]/.test(text[at + word.length]));
+      return 100 + (begins ? 40 : 0) + (whole ? 20 : 0) - Math.min(at, 30) / 10;
+    }
+    if (word.length < 3) return 0;
+    let from = -1, gaps = 0;
+    for (const letter of word) {
+      const next = text.indexOf(letter, from + 1);
+      if (next < 0) return 0;
+      if (from >= 0) gaps += next - from - 1;
+      from = next;
+    }
+    return gaps > word.length * 4 ? 0 : Math.max(1, 50 - gaps * 2);
+  }
+
+  function search(query) {
+    const wanted = query.toLowerCase().split(/\s+/).filter(Boolean);
+    const hits = [];
+    for (let number = 0; number < hay.length; number += 1) {
+      let total = 0;
+      for (const word of wanted) {
+        const points = score(hay[number], word);
+        if (!points) { total = 0; break; }
+        total += points;
+      }
+      if (!total) continue;
+      const bits = index.r[number][2];
+      hits.push([total + (bits & RECENTLY ? 9 : 0) + (bits & FAVOURITE ? 6 : 0) - (bits & APPROVAL ? 3 : 0), number]);
+    }
+    // An inside that fits beats letters in order: where the former are there, the latter are noise.
+    const solid = hits.filter(([points]) => points >= 100 * wanted.length);
+    const kept = solid.length ? solid : hits;
+    return kept.sort((one, other) => other[0] - one[0] || one[1] - other[1]).map(([, number]) => number);
+  }
+
+  function row(number) {
+    const [account, name, bits] = index.r[number];
+    const [id, called, environment] = index.a[account];
+    const full = index.n[name];
+    const short = full.slice(full.lastIndexOf("/") + 1);
+    const page = `/roles/${id}/${full.split("/").map(encodeURIComponent).join("/")}/`;
+    const made = (bits & APPROVAL ? locked : usable).cloneNode(true);
+    for (const element of made.querySelectorAll("[data-at]")) {
+      element.setAttribute(element.tagName === "FORM" ? "action" : "href", page + element.dataset.at);
+    }
+    made.querySelector(".name").textContent = short;
+    made.querySelector("[data-account]").textContent = called;
+    made.querySelector("[data-id]").textContent = id;
+    made.querySelector("[data-badge]").append(badges[environment].cloneNode(true));
+    const sentence = own.for.replace("{role}", short).replace("{account}", called);
+    for (const element of made.querySelectorAll("[data-for]")) element.textContent = sentence;
+    for (const element of made.querySelectorAll("[data-both]")) element.textContent = `${short}, ${called}`;
+    if (bits & APPROVAL) {
+      made.querySelector(bits & ASKED ? "[data-locked]" : "[data-waiting]").remove();
+    } else if (bits & FAVOURITE) {
+      made.querySelector("[name=favourite]").value = "0";
+      made.querySelector("[aria-pressed]").setAttribute("aria-pressed", "true");
+    }
+    return made;
+  }
+
+  let shown = "";
+  function apply() {
+    performance.mark("roles-key");
+    const query = input.value.trim();
+    if (query === shown) return;
+    shown = query;
+    const hits = query ? search(query) : [];
+    found.replaceChildren(...hits.slice(0, MOST).map(row));
+    results.hidden = !hits.length;
+    list.hidden = Boolean(query);
+    none.hidden = query ? hits.length > 0 : before.none;
+    const sentence = hits.length > MOST ? own.first : words.rolesFound;
+    count.textContent = query ? sentence.replace("{shown}", hits.length).replace("{total}", hay.length) : before.count;
+    // The address follows, so that the list can be shared and survives a reload.
+    const url = new URL(location.href);
+    url.searchParams.delete("page");
+    if (query) url.searchParams.set("q", query);
+    else url.searchParams.delete("q");
+    history.replaceState(null, "", url);
+    performance.measure("roles-search", "roles-key");
+  }
+
+  input.addEventListener("input", apply);
+  input.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply();
+    const first = rows()[0];
+    (first?.querySelector(".do .primary") ?? first?.querySelector(".do .button"))?.focus();
+  });
+  for (const link of document.querySelectorAll("[data-clear]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      clear();
+    });
+  }
+  function clear() {
+    if (!before.none || new URL(location.href).searchParams.has("q") && !shown) { location.assign("/"); return; }
+    input.value = "";
+    apply();
+    input.focus();
+  }
+  if (input.value.trim()) shown = input.value.trim(); // the server has searched for this already
+  // What was typed while the page was still on its way.
+  apply();
+
+  /* --- The keyboard ---------------------------------------------------------------------------------- */
+  const rows = () => [...document.querySelectorAll("[data-row]")].filter((element) => element.checkVisibility());
+  const toggle = document.getElementById("single-keys");
+  const stored = () => { try { return localStorage.getItem("single-keys") !== "off"; } catch { return true; } };
+  toggle.checked = stored();
+  toggle.addEventListener("change", () => {
+    try { localStorage.setItem("single-keys", toggle.checked ? "on" : "off"); } catch { /* only for this page then */ }
+  });
+  const typing = (element) => element.matches("input, textarea, select, [contenteditable]");
+
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+    const at = event.target;
+    const here = at.closest?.("[data-row]");
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      if (at !== input && !here) return;
+      const all = rows();
+      const next = (here ? all.indexOf(here) : -1) + (event.key === "ArrowDown" ? 1 : -1);
+      event.preventDefault();
+      if (next < 0) { input.focus(); return; }
+      // Down the same column: from console button to console button.
+      const column = here ? [...here.querySelectorAll("a, button")].indexOf(at) : -1;
+      const controls = all[next] ? [...all[next].querySelectorAll("a, button")] : [];
+      (controls[column] ?? all[next]?.querySelector(".name"))?.focus();
+    } else if (event.key === "Escape" && at === input && input.value) {
+      event.preventDefault();
+      clear();
+    } else if (!toggle.checked || typing(at)) {
+      return;
+    } else if (event.key === "/") {
+      event.preventDefault();
+      input.focus();
+      input.select();
+    } else if (event.key === "?") {
+      document.getElementById("keys").showModal();
+    } else if (here && event.key === "c") {
+      here.querySelector(".do a")?.click();
+    } else if (here && event.key === "o") {
+      here.querySelector(".do form button")?.click();
+    } else if (here && event.key === "s") {
+      here.querySelector(".star button")?.click();
+    }
+  });
+}

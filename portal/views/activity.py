@@ -1,0 +1,44 @@
+"""`/activity/`: what a person did here, from where, and what is still open."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from federation.flows import end_sessions
+from federation.queries import activity as queries
+from portal.views.guard import origin_of, person_of, signed_in
+
+
+@require_safe
+@signed_in
+def activity(request: HttpRequest) -> HttpResponse:
+    """The person's own: portal sessions, AWS sessions that still run, and the last deeds, fifty at a time."""
+    person, now = person_of(request), timezone.now()
+    before = request.GET.get("before", "")
+    number = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+    deeds, further = queries.deeds(person, before=number)
+    cookie = request.session.session_key
+    context = {
+        "here": "activity",
+        "deeds": deeds,
+        "later": f"/activity/?before={further}" if further else "",
+        "earlier": "/activity/" if number else "",
+        "browsers": queries.browser_sessions(person, cookie, now=now) if number is None else [],
+        "open": queries.open_sessions(person, now=now) if number is None else [],
+        "now": now,
+        "ended": request.GET.get("ended", ""),
+    }
+    return render(request, "portal/activity.html", context)
+
+
+@require_POST
+@signed_in
+def end_others(request: HttpRequest) -> HttpResponse:
+    """Ends every other portal session of the person."""
+    end_sessions.end_others(
+        person_of(request), request.session.session_key, origin=origin_of(request), now=timezone.now()
+    )
+    return HttpResponseRedirect("/activity/?ended=1")

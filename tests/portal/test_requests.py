@@ -1,0 +1,220 @@
+"""The pages about requests, as the asker and the approver use them; forms that come back; what strangers see."""
+
+import re
+
+import pytest
+
+from federation.models import AccessRequest, AuditEvent, RequestedRole
+from tests import cast
+from tests.flows.requests_kit import ADMIN, BREAKER, DOCUMENT, OPERATOR, alice, dana, erin
+from tests.portal.conftest import soup, text_of
+
+
+@pytest.fixture
+def lead(publish, signed_in):
+    publish(DOCUMENT)
+    return signed_in(dana())
+
+
+@pytest.fixture
+def asker(lead, signed_in):
+    return signed_in(alice())
+
+
+def ask(browser, *arns, **fields):
+    path = "/requests/new?" + "&".join(f"role={arn}" for arn in arns or (ADMIN,))
+    return browser.submit(
+        browser.get(path), "/requests/new", role=list(arns or (ADMIN,)), **{"duration": "3600", "reason": "Deploy 4711", **fields}
+    )  # fmt: skip
+
+
+def page_of(answer):
+    assert answer.status_code == 302, text_of(answer)
+    return answer["Location"]
+
+
+def decide(browser, page, **choices):
+    opened = browser.get(page)
+    return browser.submit(opened, f"{page}decide", **choices)
+
+
+def item(arn=ADMIN):
+    return RequestedRole.objects.get(role_arn=arn).pk
+
+
+def test_the_choice_offers_what_can_be_asked_for_and_selects_nothing(asker):
+    page = soup(asker.get("/requests/new"))
+    boxes = page.select("input[name=role]")
+    assert {box["value"] for box in boxes} == {ADMIN, OPERATOR, BREAKER}
+    assert not [box for box in boxes if box.has_attr("checked")]
+
+
+def test_the_second_step_names_the_approvers_and_what_it_gives_before_anything_is_sent(asker):
+    page = soup(asker.get(f"/requests/new?role={ADMIN}&role={OPERATOR}"))
+    text = page.get_text(" ", strip=True)
+    assert "Dana" in text
+    assert "sre-leads" in text
+    assert "everything that the role itself may do" in text
+    assert [radio["value"] for radio in page.select("input[name=duration]")] == ["1800", "3600", "7200", "14400"]
+    assert not AccessRequest.objects.exists()
+
+
+def test_asked_approved_and_used(asker, lead, fake_aws, clock):
+    page = page_of(ask(asker))
+    assert "Waiting" in text_of(asker.get(page))
+    assert asker.get(f"/roles/{cast.PROD}/Administrator/").status_code == 200
+    assert "1" in soup(lead.get("/requests/to-decide/")).select_one(".count").get_text()
+    shown = text_of(lead.get(page))
+    for word in ("Alice asks for access", "Deploy 4711", "Everything that the role itself may do", "engineering"):
+        assert word in shown
+    assert page_of(decide(lead, page, **{f"item-{item()}": "approve", "comment": "Go"})) == page
+    clock.forward(minutes=30)
+    got = asker.submit(asker.get(page.replace(page, f"/roles/{cast.PROD}/Administrator/credentials")), f"/roles/{cast.PROD}/Administrator/credentials")  # fmt: skip
+    assert got.status_code == 200
+    assert fake_aws[-1].duration == 1800 - 5  # what is left of the approval
+    assert "end with your approval" in text_of(got)
+    data = AuditEvent.objects.filter(kind="credentials").latest("seq").data
+    assert data["approval"] == f"{AccessRequest.objects.get().pk}/{item()}"
+    clock.forward(minutes=31)
+    refused = asker.get(f"/roles/{cast.PROD}/Administrator/credentials")
+    assert "needs an approval by sre-leads" in text_of(refused)
+    assert "Ended" in text_of(asker.get(page))
+
+
+def test_a_form_with_faults_comes_back_with_what_was_typed(asker):
+    answer = ask(asker, reason=" ")
+    page = soup(answer)
+    assert answer.status_code == 422
+    assert page.title.get_text().startswith("Error")
+    assert page.find(role="alert").a["href"] == "#reason"
+    assert page.find(id="reason")["aria-invalid"] == "true"
+    answer = ask(asker, reason="Long enough", duration="99")
+    assert soup(answer).find(role="alert").a["href"] == "#duration-0"
+    assert soup(answer).find(id="reason").get_text() == "Long enough"
+
+
+def test_a_role_that_cannot_be_asked_for_leads_to_the_explanation(asker):
+    answer = asker.get(f"/requests/new?role={cast.role(cast.PROD, 'Nothing')}")
+    assert answer.status_code == 422
+    assert soup(answer).select_one("a[href^='/why/?role=']")
+
+
+def test_a_part_is_refused_and_what_is_left_waits(asker, lead):
+    page = page_of(ask(asker, ADMIN, OPERATOR))
+    decide(lead, page, **{f"item-{item(ADMIN)}": "refuse", f"item-{item(OPERATOR)}": "", "comment": "Not production"})
+    assert dict(RequestedRole.objects.values_list("role_arn", "state")) == {ADMIN: "refused", OPERATOR: "pending"}
+    shown = text_of(asker.get(page))
+    assert "Refused" in shown
+    assert "Not production" in shown
+
+
+def test_deciding_on_nothing_is_a_fault(asker, lead):
+    page = page_of(ask(asker))
+    answer = decide(lead, page)
+    assert answer.status_code == 422
+    assert "Approve or refuse at least one role" in text_of(answer)
+
+
+def test_terms_that_changed_meanwhile_are_shown_anew(asker, lead, publish):
+    page = page_of(ask(asker))
+    opened = lead.get(page)
+    publish(DOCUMENT.replace("at_most: 4h, reason: required", "at_most: 2h, reason: required"))
+    answer = lead.submit(opened, f"{page}decide", **{f"item-{item()}": "approve"})
+    assert answer.status_code == 409
+    assert "has changed since you opened it" in text_of(answer)
+    assert RequestedRole.objects.get().state == "pending"
+
+
+def test_a_forged_form_of_the_asker_themself_is_refused(asker, signed_in, events):
+    both = signed_in(cast.identity("sam", groups=("engineering", "sre-leads"), mfa=True))
+    page = page_of(ask(both))
+    assert not soup(both.get(page)).select(f"form[action='{page}decide']")
+    token = soup(both.get(page)).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+    answer = both.post(
+        f"{page}decide", {"csrfmiddlewaretoken": token, f"item-{item()}": "approve", f"seen-{item()}": ""}
+    )
+    assert answer.status_code == 403
+    assert events()[-1] == ("access.decided", "refused", "own_request")
+
+
+@pytest.mark.parametrize("what", ["", "decide", "withdraw", "review", "1/end"])
+def test_others_find_nothing_there(asker, signed_in, what):
+    page = page_of(ask(asker))
+    stranger = signed_in(cast.bob())
+    token = soup(stranger.get("/requests/")).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+    answer = stranger.post(page + what, {"csrfmiddlewaretoken": token}) if what else stranger.get(page)
+    assert answer.status_code in ({403, 404, 422} if what else {404})
+    assert "Deploy 4711" not in text_of(answer)
+    assert RequestedRole.objects.get().state == "pending"
+
+
+def test_withdrawing_and_giving_back(asker, lead):
+    page = page_of(ask(asker))
+    assert page_of(asker.submit(asker.get(page), f"{page}withdraw")) == page
+    assert "Withdrawn" in text_of(asker.get(page))
+    again = page_of(ask(asker))
+    approved = RequestedRole.objects.get(state="pending")
+    decide(lead, again, **{f"item-{approved.pk}": "approve"})
+    assert page_of(asker.submit(asker.get(again), f"{again}{approved.pk}/end")) == again
+    assert "Ended" in text_of(asker.get(again))
+
+
+def test_an_approver_takes_back(asker, lead):
+    page = page_of(ask(asker))
+    decide(lead, page, **{f"item-{item()}": "approve"})
+    assert page_of(lead.submit(lead.get(page), f"{page}{item()}/end")) == page
+    assert RequestedRole.objects.get().ended_at is not None
+
+
+def test_breaking_the_glass_and_its_review(lead, signed_in, fake_aws):
+    on_duty = signed_in(erin())
+    asking = on_duty.get(f"/requests/new?role={BREAKER}")
+    link = soup(asking).select_one("a[href^='/requests/break-glass']")["href"]
+    form = on_duty.get(link)
+    wrong = on_duty.submit(
+        form, "/requests/break-glass", role=BREAKER, duration="1800", reason="INC-1", confirmation="no"
+    )
+    assert wrong.status_code == 422
+    assert soup(wrong).find(role="alert").a["href"] == "#confirmation"
+    page = page_of(on_duty.submit(form, "/requests/break-glass", role=BREAKER, duration="1800", reason="INC-1", confirmation="shop-prod"))  # fmt: skip
+    assert "Break-glass: taken without an approval" in text_of(on_duty.get(page))
+    assert on_duty.get(f"/roles/{cast.PROD}/BreakGlass/credentials").status_code == 200
+    assert "Break-glass" in text_of(lead.get("/requests/to-decide/"))
+    again = lead.submit(lead.get(page), f"{page}review", comment="")
+    assert again.status_code == 422
+    done = lead.submit(lead.get(page), f"{page}review", finding="not_justified", comment="Could have waited")
+    assert page_of(done) == page
+    assert "it was not justified" in text_of(on_duty.get(page))
+
+
+def test_whom_the_rule_does_not_name_sees_no_glass(asker):
+    assert not soup(asker.get(f"/requests/new?role={BREAKER}")).select("a[href^='/requests/break-glass']")
+    assert asker.get(f"/requests/break-glass?role={BREAKER}").status_code == 422
+
+
+def test_ones_own_list_comes_in_pages(asker, lead, clock):
+    for _ in range(26):
+        clock.forward(seconds=61)
+        page = page_of(ask(asker))
+        decide(lead, page, **{f"item-{RequestedRole.objects.get(state='pending').pk}": "refuse"})
+    first = asker.get("/requests/")
+    assert len(soup(first).select("tbody tr")) == 25
+    assert len(soup(asker.get(soup(first).find("a", rel="next")["href"])).select("tbody tr")) == 1
+
+
+@pytest.mark.parametrize("path", ["/requests/", "/requests/to-decide/"])
+def test_the_lists_cost_the_same_queries_whatever_their_length(asker, lead, path, django_assert_max_num_queries):
+    for arn in (ADMIN, OPERATOR, BREAKER):
+        page_of(ask(asker, arn))
+    lead.get(path)
+    with django_assert_max_num_queries(13):
+        lead.get(path)
+
+
+def test_names_and_reasons_are_text(lead, signed_in):
+    mallory = signed_in(alice(name="<b>Al</b>\u202e"))
+    page = page_of(ask(mallory, reason="<script>alert(1)</script>\u202e"))
+    answer = lead.get(page)
+    assert b"<script>alert" not in answer.content
+    assert "\u202e" not in answer.content.decode()
+    assert re.search(r"U\+202E", text_of(answer))
