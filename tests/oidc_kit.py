@@ -115,6 +115,7 @@ class TestProvider:
     auth_method: str = "client_secret_basic"
     calls: Counter[str] = field(default_factory=Counter)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    scopes_asked: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         given = {
@@ -183,6 +184,13 @@ class TestProvider:
     def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
         if not self._authenticated(form, authorization):
             return 401, {"error": "invalid_client"}
+        if form.get("grant_type") == "client_credentials":
+            self.scopes_asked.append(form.get("scope", ""))
+            return 200, {
+                "access_token": f"application-{len(self.scopes_asked)}",
+                "token_type": "Bearer",
+                "expires_in": 3599,
+            }
         request = self.codes.pop(form.get("code", ""), None)
         challenge = b64(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if (

@@ -32,7 +32,7 @@ from federation.errors import (
     SignInRefused,
     UnknownProvider,
 )
-from federation.flows import latest_word, provider_documents, purge, rate_limits
+from federation.flows import latest_word, overage, provider_documents, purge, rate_limits
 from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider
 from federation.mapping.session import session_name
@@ -427,7 +427,7 @@ def _complete_saml(
 
 
 def _record_signed_in(
-    person: Person, protocol: str, origin: Origin, now: datetime, *, unsolicited: bool = False
+    person: Person, protocol: str, origin: Origin, now: datetime, *, unsolicited: bool = False, graph: str = ""
 ) -> None:
     record(
         Kind.SIGN_IN,
@@ -443,6 +443,7 @@ def _record_signed_in(
         groups_complete=person.groups_complete,
         unsolicited=unsolicited,
         user_agent=origin.user_agent,
+        graph=graph,
     )
 
 
@@ -494,10 +495,11 @@ def _complete_oidc(
         now=now,
     )
     _limit_person(verified.identity, now)
+    identity, graph_said = overage.completed(provider, verified, mapping, now=now)
     with transaction.atomic():
         _use_once(verified, OidcRefused)
-        person = _admit(verified.identity, mapping, now)
-        _record_signed_in(person, "oidc", origin, now)
+        person = _admit(identity, mapping, now)
+        _record_signed_in(person, "oidc", origin, now, graph=graph_said)
     return SignedIn(person, provider.slug, state.next_path, verified.session_index[:255], {})
 
 

@@ -18,6 +18,7 @@ from federation.mapping.rules import (
     ClaimMap,
     Document,
     Federation,
+    GraphOptions,
     IdentityProvider,
     OidcProvider,
     SamlProvider,
@@ -137,12 +138,15 @@ def _saml(value: Value) -> SamlProvider:
 
 def _oidc(value: Value) -> OidcProvider:
     fields = value.fields(
-        ("issuer", "client_id", "client_secret", "scopes", "token_endpoint_auth_method"),
+        ("issuer", "client_id", "client_secret", "scopes", "token_endpoint_auth_method", "graph"),
         required=("issuer", "client_id"),
     )
     scopes = fields.read("scopes", lambda v: v.texts(leaves.scope), OidcProvider("", "").scopes)
     if scopes and "openid" not in scopes and (entry := fields.get("scopes")):
         entry.fault("the scope openid must be in the list; without it the provider sends no ID token")
+    graph = fields.get("graph")
+    if graph is not None and "client_secret" not in fields:
+        graph.fault("Microsoft Graph is asked with the client's own secret: name client_secret too")
     return OidcProvider(
         issuer=fields.read("issuer", leaves.url, ""),
         client_id=fields.text("client_id"),
@@ -153,6 +157,16 @@ def _oidc(value: Value) -> OidcProvider:
             leaves.choice("client_secret_basic", "client_secret_post", "none"),
             "client_secret_basic",
         ),
+        graph=_graph(graph) if graph else None,
+    )
+
+
+def _graph(value: Value) -> GraphOptions:
+    usual = GraphOptions()
+    fields = value.fields(("endpoint", "group_name"))
+    return GraphOptions(
+        endpoint=fields.read("endpoint", leaves.origin, usual.endpoint),
+        group_name=fields.read("group_name", leaves.choice("id", "onPremisesSamAccountName"), usual.group_name),
     )
 
 

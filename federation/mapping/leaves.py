@@ -124,6 +124,18 @@ def url(value: Value) -> str | None:
     return text
 
 
+def origin(value: Value) -> str | None:
+    """As `url`, with nothing behind the host and port; without the slash at its end."""
+    text = url(value)
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if parts.path not in ("", "/") or parts.query:
+        value.fault(f'an URL without a path is wanted here, such as "https://graph.microsoft.com", not {quoted(text)}')
+        return None
+    return text.removesuffix("/")
+
+
 def _is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 

@@ -93,6 +93,17 @@ class SamlProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphOptions:
+    """Microsoft Graph, asked for a person's groups where the token leaves them out. `endpoint` without a slash at its end.
+
+    `group_name`: what rules know a group by. Not its displayName: whoever may make a group can give it any.
+    """
+
+    endpoint: str = "https://graph.microsoft.com"
+    group_name: Literal["id", "onPremisesSamAccountName"] = "id"
+
+
+@dataclass(frozen=True, slots=True)
 class OidcProvider:
     """An OpenID Connect provider. `client_secret` may be `${NAME}`, read from the environment by whoever uses it."""
 
@@ -101,6 +112,7 @@ class OidcProvider:
     client_secret: str = field(default="", repr=False)  # a repr ends up in logs
     scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
     token_endpoint_auth_method: str = "client_secret_basic"
+    graph: GraphOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

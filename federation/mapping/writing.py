@@ -23,6 +23,7 @@ from federation.mapping.rules import (
     Delegation,
     Directory,
     Document,
+    GraphOptions,
     GroupMatch,
     IdentityProvider,
     LdapAttributes,
@@ -130,7 +131,10 @@ def _provider(entry: IdentityProvider) -> dict[str, Any]:
         written["saml"] = _differing(entry.saml, SamlProvider())
     if entry.oidc:
         written["oidc"] = {"issuer": entry.oidc.issuer, "client_id": entry.oidc.client_id}
-        written["oidc"] |= _differing(entry.oidc, OidcProvider(entry.oidc.issuer, entry.oidc.client_id))
+        usual_client = OidcProvider(entry.oidc.issuer, entry.oidc.client_id, graph=entry.oidc.graph)
+        written["oidc"] |= _differing(entry.oidc, usual_client)
+        if entry.oidc.graph:
+            written["oidc"]["graph"] = _differing(entry.oidc.graph, GraphOptions())
     claims = entry.claims
     # The four are written even where usual: they decide who somebody is and what they may do.
     four = {"subject": claims.subject, "email": claims.email, "name": claims.name, "groups": claims.groups}

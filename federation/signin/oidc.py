@@ -193,7 +193,14 @@ def complete(
         replay_until=forget_after(claims),
         in_response_to=state,
         session_index=person.session_index,
+        object_id=_object_id(claims),
     )
+
+
+def _object_id(claims: Mapping[str, Any]) -> str:
+    """Of use only for asking the directory: where it is no id, nothing is asked, and nobody is refused for it."""
+    value = claims.get("oid")
+    return value if isinstance(value, str) and len(value) == 36 else ""
 
 
 def _check_callback(params: Mapping[str, str], discovery: Discovery, *, state: str) -> str:

@@ -28,6 +28,7 @@ class Verified:
     `replay_key`: SHA-256, hex, over provider, issuer and assertion (or token) id. `replay_until`: after this time the
     document is refused for its age, so the key may be forgotten. `in_response_to`: id of our request, "" when the
     response was unsolicited. `name_id`: for SAML single logout, else None. `session_index`: the provider's session.
+    `object_id`: Entra's own id of the person (`oid`), "" where none is said.
     """
 
     identity: Identity
@@ -36,6 +37,7 @@ class Verified:
     in_response_to: str
     name_id: NameId | None = None
     session_index: str = ""
+    object_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -536,6 +536,7 @@ PROBES = {
     "`identity_providers[]`": PROVIDER % "qqqqqqqqqq: 1",
     "`identity_providers[].saml`": PROVIDER % "saml: {qqqqqqqqqq: 1}",
     "`identity_providers[].oidc`": PROVIDER % "oidc: {qqqqqqqqqq: 1}",
+    "`identity_providers[].oidc.graph`": PROVIDER % "oidc: {graph: {qqqqqqqqqq: 1}}",
     "`identity_providers[].claims`": PROVIDER % "claims: {qqqqqqqqqq: 1}",
     "`directories[]`": "directories: [{slug: d, provider: p, qqqqqqqqqq: 1}]",
     "`directories[].scim`": "directories: [{slug: d, provider: p, scim: {qqqqqqqqqq: 1}}]",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from federation.mapping.document import parse
-from federation.mapping.rules import Directory, LdapAttributes, LdapDirectory, ScimDirectory
+from federation.mapping.rules import Directory, GraphOptions, LdapAttributes, LdapDirectory, ScimDirectory
 from tests.mapping.kit import HEAD, faults
 
 LDAP = "url: ldaps://dc1.example.com, base_dn: 'dc=example,dc=com'"
@@ -157,3 +157,39 @@ def test_two_of_a_slug_or_of_a_provider_are_refused():
         "directories[1].provider",
         "twice",
     )
+
+
+# --- Microsoft Graph, which completes a provider's groups --------------------------------------------------
+
+OIDC = "issuer: 'https://login.example.com/t', client_id: x"
+
+
+def provider(oidc: str) -> str:
+    return f"version: 1\nidentity_providers:\n  - slug: e\n    oidc: {{{oidc}}}\n"
+
+
+def test_graph_and_what_is_usual():
+    text = provider(f"{OIDC}, client_secret: '${{E}}', graph: {{}}")
+    assert parse(text).identity_providers[0].oidc.graph == GraphOptions("https://graph.microsoft.com", "id")
+    text = provider(f"{OIDC}, client_secret: '${{E}}', graph: {{endpoint: 'https://graph.microsoft.us/'}}")
+    assert parse(text).identity_providers[0].oidc.graph == GraphOptions("https://graph.microsoft.us", "id")
+
+
+@pytest.mark.parametrize(
+    ("graph", "path", "words"),
+    [
+        ("endpoint: 'http://graph.example.com'", ".endpoint", "https URL"),
+        ("endpoint: 'https://graph.microsoft.com/v1.0'", ".endpoint", "without a path"),
+        ("group_name: displayName", ".group_name", "one of id, onPremisesSamAccountName"),
+        ("tenant: x", ".tenant", "unknown key"),
+    ],
+)
+def test_what_is_wrong_about_graph_is_said(graph, path, words):
+    (fault,) = faults(provider(f"{OIDC}, client_secret: '${{E}}', graph: {{{graph}}}"))
+    assert fault.path == f"identity_providers[0].oidc.graph{path}"
+    assert words in fault.message
+
+
+def test_graph_needs_the_clients_secret():
+    (fault,) = faults(provider(f"{OIDC}, graph: {{}}"))
+    assert (fault.path, "client_secret" in fault.message) == ("identity_providers[0].oidc.graph", True)

@@ -19,6 +19,7 @@ from federation.mapping.rules import (
     Delegation,
     Directory,
     Document,
+    GraphOptions,
     GroupMatch,
     IdentityProvider,
     LdapAttributes,
@@ -171,6 +172,16 @@ oidcs = st.builds(
     client_secret=st.just("") | texts,
     scopes=st.just(("openid", "x")),
     token_endpoint_auth_method=st.sampled_from(["client_secret_basic", "client_secret_post", "none"]),
+) | st.builds(
+    OidcProvider,
+    issuer=st.just("https://login.microsoftonline.us/t/v2.0"),
+    client_id=texts,
+    client_secret=texts,
+    graph=st.builds(
+        GraphOptions,
+        st.sampled_from(["https://graph.microsoft.com", "https://graph.microsoft.us", "http://127.0.0.1:9"]),
+        st.sampled_from(["id", "onPremisesSamAccountName"]),
+    ),
 )
 corp = st.builds(
     lambda saml, c, enabled: IdentityProvider("corp", "Corp", saml, None, c, ("example.com",), enabled),
