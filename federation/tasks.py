@@ -54,9 +54,9 @@ def refresh_entitlements() -> None:
 
 
 @shared_task(ignore_result=True, soft_time_limit=3500, time_limit=3600)  # type: ignore[untyped-decorator,unused-ignore]
-def refresh_directory(*, only_due: bool = False) -> None:
-    """Read the directories: all of them, or those whose interval is over."""
-    directories.refresh_due(now=timezone.now()) if only_due else directories.refresh_named()
+def refresh_directory() -> None:
+    """Read the directories whose interval is over."""
+    directories.refresh_due(now=timezone.now())
 
 
 @shared_task(ignore_result=True, soft_time_limit=1700, time_limit=1800)  # type: ignore[untyped-decorator,unused-ignore]

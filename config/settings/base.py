@@ -164,11 +164,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 15},
     },
     # Each directory is read when its own interval is over: this asks which.
-    "refresh-directory": {
-        "task": "federation.tasks.refresh_directory",
-        "schedule": timedelta(minutes=1),
-        "kwargs": {"only_due": True},
-    },
+    "refresh-directory": {"task": "federation.tasks.refresh_directory", "schedule": timedelta(minutes=1)},
     "refresh-findings": {"task": "federation.tasks.refresh_findings", "schedule": timedelta(minutes=5)},
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
     "send-letters": {"task": "federation.tasks.send_letters", "schedule": timedelta(seconds=20)},

@@ -17,6 +17,9 @@ from django.db import transaction
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.errors import NotFound, ServiceUnavailable
+from federation.models import current
+from federation.models.directory import SOURCE
+from federation.models.sync import Source
 
 log = structlog.get_logger(__name__)
 PREFIX = "federation.tasks."
@@ -44,8 +47,16 @@ def ask(task: str, *, actor: str, origin: Origin, now: datetime) -> None:
     if task not in scheduled():
         raise NotFound("task_unknown")
     with transaction.atomic():
+        if task == "refresh_directory":
+            _every_directory_is_due()
         record(Kind.TASK_ASKED, actor=actor, outcome="ok", origin=origin, now=now, task=task)
     send(task)
+
+
+def _every_directory_is_due() -> None:
+    """The task reads those whose interval is over: whoever asks by hand wants all of them."""
+    read = [SOURCE + directory.slug for directory in current.mapping().document.directories if directory.ldap]
+    Source.objects.filter(pk__in=read).update(attempted_at=None)
 
 
 def send(task: str, *ids: str) -> None:

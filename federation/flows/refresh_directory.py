@@ -38,6 +38,7 @@ from federation.models.sync import Source, TaskRun
 log = structlog.get_logger(__name__)
 TASK: Final = "refresh_directory"
 _LEASE = timedelta(seconds=75)  # ends before the run's own: whoever takes over from a worker that died finds it free
+_AGAIN_AFTER = timedelta(minutes=2)  # longer than the leases of the dead
 _SEEN = timedelta(minutes=4)  # whoever looks at background work sees that this is alive, and not a run each minute
 _BATCH = 500
 _SHOWN = 50
@@ -144,7 +145,10 @@ def refresh_one(directory: Directory, *, now: datetime, alive: Callable[[], None
             beat()
 
         try:
-            sources.attempted(key, now=now)
+            # As if tried so long ago that it is due again in two minutes: a worker that dies says nothing more. Whoever
+            # comes to an end says when.
+            interval = timedelta(seconds=directory.ldap.interval if directory.ldap else 0)
+            sources.attempted(key, now=min(now, now - interval + _AGAIN_AFTER))
             return _read_and_take(directory, lease, still, now)
         except leases.LeaseLost:
             log.warning("source_lease_lost", source=key)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from federation import tasks
 from federation.errors import AccessDenied, NotFound, NotInDirectory, PersonDisabled
-from federation.flows import access, leases, sources
+from federation.flows import access, background, leases, sources
 from federation.flows import refresh_directory as flow
 from federation.models import (
     AccessChange,
@@ -416,14 +416,23 @@ def test_where_nothing_is_due_a_run_is_left_every_few_minutes_alone(publish, now
 
 def test_the_task_reads_what_is_due_and_leaves_a_run(slapd, company):
     slapd.person("alice")
-    tasks.refresh_directory(only_due=True)
+    tasks.refresh_directory()
     run = TaskRun.objects.get(task="refresh_directory")
     assert (run.outcome, run.detail) == ("ok", {"ad": "ok", "written": 1})
     assert (run.done, run.total) == (1, 1)
-    tasks.refresh_directory(only_due=True)
+    tasks.refresh_directory()
     assert TaskRun.objects.count() == 1
-    tasks.refresh_directory()  # as a person asks for it
-    assert TaskRun.objects.count() == 2
+
+
+def test_asked_for_by_hand_every_one_is_read(slapd, company, origin, now, monkeypatch):
+    slapd.person("alice")
+    tasks.refresh_directory()
+    asked = []
+    monkeypatch.setattr(background, "send", asked.append)
+    background.ask("refresh_directory", actor="carol", origin=origin, now=now)
+    assert asked == ["refresh_directory"]
+    tasks.refresh_directory()
+    assert TaskRun.objects.filter(task="refresh_directory", detail__ad="ok").count() == 2
 
 
 def test_one_that_cannot_be_read_does_not_stop_the_others(slapd, entry, publish):
