@@ -189,6 +189,17 @@ class Environment:
 
         return self._read(name, "comma-separated networks, such as 10.0.0.0/8", convert, (), required=False) or ()
 
+    def role_patterns(self, name: str) -> tuple[str, ...]:
+        """A comma-separated list of WHERE/ROLE with `*`: one without a slash, which would match nothing, is a fault now."""
+
+        def convert(text: str) -> tuple[str, ...]:
+            parts = tuple(part.strip() for part in text.split(",") if part.strip())
+            if not all(all(part.partition("/")[::2]) for part in parts):
+                raise ValueError
+            return parts
+
+        return self._read(name, "comma-separated WHERE/ROLE, such as production/*", convert, (), required=False) or ()
+
     def mail_server(self, name: str) -> dict[str, Any]:
         """`smtps://user:password@host:port` (TLS from the start) or `smtp://…` (STARTTLS, never without it but on loopback) as
         Django's EMAIL_ settings; {} where it is not set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -27,6 +28,13 @@ examples:
 rolegate COMMAND --help says more. Exit status: 0 done, 2 usage, 3 not signed in, 4 refused, 5 gateway
 unreachable, 6 no such role, 7 AWS failed, 8 local files, 1 anything else; exec: the program's own.
 """
+
+
+# Where a command is not a function of its own name in `commands`: only what is needed is loaded.
+_COMMANDS = {
+    "exec": ("running", "execute"), "serve": ("running", "serve"), "console": ("console", "console"),
+    "configure": ("awsconfig", "configure"), "completion": ("completion", "completion"),
+}  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
@@ -162,6 +170,79 @@ def _parser() -> _Parser:
     env.add_argument("--format", choices=("env", "fish", "powershell"), help="for which shell; else the one you are in")
     env.add_argument("--unset", action="store_true", help="lines that take them out again")
     _narrowing(env)
+
+    execute = _command(commands, "exec", "run a program with a role", "rolegate exec shop-prod/ReadOnly -- aws s3 ls")
+    execute.usage = "rolegate exec [options] ROLE -- PROGRAM …"
+    _role(execute)
+    execute.add_argument(
+        "--env",
+        action="store_true",
+        help="credentials as variables, for programs that know nothing else; they are not renewed",
+    )
+    execute.add_argument(
+        "--region", metavar="REGION", help="AWS_REGION of the program; else the account's, unless you have set one"
+    )
+
+    console = _command(
+        commands, "console", "the AWS console in your browser", "rolegate console shop-prod/ReadOnly --destination s3"
+    )
+    _role(console)
+    console.add_argument("--destination", metavar="PAGE", help="a service's short name, such as s3, or a page's URL")
+    console.add_argument(
+        "--print", action="store_true", help="print the sign-in address, a secret, instead of opening it"
+    )
+
+    configure = _command(
+        commands,
+        "configure",
+        "profiles of your roles in ~/.aws/config",
+        "rolegate configure prod --template '{account}-{role}' --dry-run",
+    )
+    configure.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
+    configure.add_argument(
+        "--template",
+        metavar="NAME",
+        help="how profiles are called: {account}, {account_id}, {role}, {environment}, {partition}",
+    )
+    configure.add_argument("--region", metavar="REGION", help="the region of every profile; else the account's")
+    configure.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    configure.add_argument(
+        "--prune", action="store_true", help="remove profiles of roles that you do not have any more"
+    )
+    configure.add_argument("--remove", action="store_true", help="remove all that this command has written")
+    _narrowing(configure)
+
+    serve = _command(
+        commands,
+        "serve",
+        "a role's credentials for tools of this machine, over a local address",
+        "rolegate serve shop-prod/ReadOnly --env-file role.env",
+    )
+    _role(serve)
+    serve.add_argument(
+        "--port", type=int, default=0, metavar="PORT", help="the port on 127.0.0.1; else one that is free"
+    )
+    serve.add_argument(
+        "--imds",
+        action="store_true",
+        help="as the metadata service of an instance (IMDSv2), for tools that know nothing else",
+    )
+    serve.add_argument(
+        "--format", choices=("env", "fish", "powershell"), help="for which shell the variables are printed"
+    )
+    serve.add_argument(
+        "--env-file",
+        metavar="FILE",
+        help="write the variables there, as docker run --env-file reads them, and remove it at the end",
+    )
+
+    complete = _command(
+        commands,
+        "completion",
+        "lines that let your shell complete commands and roles",
+        'eval "$(rolegate completion bash)"',
+    )
+    complete.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
     return made
 
 
@@ -194,10 +275,12 @@ def run(arguments: Sequence[str], *, held: int = -1, since: float = 0.0) -> int:
 
 
 def _run(arguments: list[str], held: int, since: float) -> int:
-    from rolegate import commands
+    if arguments[:1] == ["__complete"]:
+        from rolegate import completion
 
+        return completion.answer(arguments[1:], _parser())
     program: list[str] = []
-    if "--" in arguments:
+    if "--" in arguments:  # what comes after is the child's, whatever it looks like
         place = arguments.index("--")
         arguments, program = arguments[:place], arguments[place + 1 :]
     parser = _parser()
@@ -209,5 +292,6 @@ def _run(arguments: list[str], held: int, since: float) -> int:
     if options.command is None:
         raise Usage("Say what to do. See: rolegate --help")
     options.program, options.held, options.since, options.arguments = program, held, since, arguments
-    command: Callable[[argparse.Namespace], int] = commands.COMMANDS[options.command]
+    module, name = _COMMANDS.get(options.command, ("commands", options.command))
+    command: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(f"rolegate.{module}"), name)
     return command(options)

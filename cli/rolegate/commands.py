@@ -16,7 +16,6 @@ from rolegate.settings import Settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
     from typing import Any
 
     from rolegate.credentials import Wanted
@@ -283,8 +282,3 @@ def shell() -> str:
     ):
         return "powershell"
     return "env"
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "login": login, "logout": logout, "status": status, "roles": roles, "credentials": credentials, "env": env,
-}  # fmt: skip

@@ -90,6 +90,14 @@ class Session:
         """
         before = self.person
         self.content = {"login": os.urandom(12).hex(), "person": person, "signed_in": time.time(), "store": store}
+        ends = person.get("pairing_ends")
+        if isinstance(ends, str):
+            from datetime import datetime
+
+            try:
+                self.content["pairing_until"] = datetime.fromisoformat(ends.replace("Z", "+00:00")).timestamp()
+            except ValueError:
+                pass  # then it is not shown
         note = self._keep(tokens)
         if before.get("id") != person.get("id"):
             clear_caches(self.gateway)

@@ -200,6 +200,7 @@ class Web:
             raise self._named(error, sent=sent) from None  # the cause may hold what was sent
         finally:
             deadline.cancel()
+            deadline.join()  # a thread that lingers would take signals that `exec` waits for, and forbid the fork that renews
 
     def _give_up(self) -> None:
         self._late = True

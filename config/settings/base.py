@@ -115,6 +115,7 @@ ROLEGATE_CLAIMS_MAX_AGE: timedelta
 ROLEGATE_ACCESS_TOKEN_AGE: timedelta
 ROLEGATE_REFRESH_TOKEN_AGE: timedelta
 ROLEGATE_PAIRING_AGE: timedelta
+ROLEGATE_DEVICE_EXCLUDED_ROLES: tuple[str, ...]
 ROLEGATE_SIGNIN_ENDPOINT_URL: str
 ROLEGATE_SAML_ENDPOINT_URL: str
 ROLEGATE_TOKEN_ALGORITHM: str
@@ -228,6 +229,7 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         "ROLEGATE_ACCESS_TOKEN_AGE": env.duration("ROLEGATE_ACCESS_TOKEN_AGE", "15m", least="1m", most="1h"),
         "ROLEGATE_REFRESH_TOKEN_AGE": env.duration("ROLEGATE_REFRESH_TOKEN_AGE", "12h", least="15m", most="168h"),
         "ROLEGATE_PAIRING_AGE": env.duration("ROLEGATE_PAIRING_AGE", "168h", least="1h", most="720h"),
+        "ROLEGATE_DEVICE_EXCLUDED_ROLES": env.role_patterns("ROLEGATE_DEVICE_EXCLUDED_ROLES"),
         "ROLEGATE_SIGNIN_ENDPOINT_URL": env.url("ROLEGATE_SIGNIN_ENDPOINT_URL", "", https_only=https_only),
         "ROLEGATE_SAML_ENDPOINT_URL": env.url("ROLEGATE_SAML_ENDPOINT_URL", "", https_only=https_only),
         "ROLEGATE_ORGANIZATION_ROLE": env.role_arn("ROLEGATE_ORGANIZATION_ROLE"),

@@ -78,23 +78,26 @@ class TokenRefused(NotSignedIn):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the token endpoint hands out, once. `expires_in`: seconds of the access token's life."""
+    """What the token endpoint hands out, once. `expires_in`, `refresh_expires_in`: seconds of the two tokens' lives."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     expires_in: int
     scope: str
     family_id: uuid.UUID
+    refresh_expires_in: int
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose access token this is."""
+    """Whose access token this is. `grant`: how the client was paired, as in `TokenFamily`; `ends`: when it must pair again."""
 
     person_id: uuid.UUID
     family_id: uuid.UUID
     scope: str
     client_id: str
+    grant: str
+    ends: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,8 @@ def _issue(family: TokenFamily, now: datetime) -> tuple[Tokens, RefreshToken]:
     row = RefreshToken.objects.create(
         hash=digest(refresh), family=family, issued=now, expires=min(now + refresh_lifetime(), family.expires)
     )
-    seconds = int((access_expires - now).total_seconds())
-    return Tokens(access, refresh, seconds, family.scope, family.id), row
+    seconds, idle = (int((end - now).total_seconds()) for end in (access_expires, row.expires))
+    return Tokens(access, refresh, seconds, family.scope, family.id, idle), row
 
 
 def pair(
@@ -194,6 +197,7 @@ def pair(
         person=person,
         client_id=client_id,
         label=clean_text(label, 200) or CLIENTS[client_id].name,
+        grant=how,
         scope=scope,
         address=address,
         session_epoch=person.session_epoch,
@@ -409,6 +413,7 @@ def _caller(access_token: str, now: datetime) -> tuple[Caller | None, str]:
         .values_list(
             "expires", "family_id", "family__person_id", "family__scope", "family__client_id", "family__revoked_at", "family__expires",
             "family__last_used", "family__session_epoch", "family__person__session_epoch", "family__person__active",
+            "family__grant",
         )
         .first()
     )  # fmt: skip
@@ -426,6 +431,7 @@ def _caller(access_token: str, now: datetime) -> tuple[Caller | None, str]:
         epoch,
         person_epoch,
         active,
+        grant,
     ) = row
     # Why the family is dead comes before the token's own expiry: it is what the person must be told.
     if revoked_at is not None:
@@ -440,4 +446,4 @@ def _caller(access_token: str, now: datetime) -> tuple[Caller | None, str]:
         return None, "token_expired"
     if now - last_used >= _LAST_USED_STEP:
         TokenFamily.objects.filter(pk=family_id, last_used=last_used).update(last_used=now)
-    return Caller(person_id, family_id, scope, client_id), ""
+    return Caller(person_id, family_id, scope, client_id, grant, family_expires), ""

@@ -16,6 +16,7 @@ from federation.aws.policy import READ_ONLY, session_policy
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import Access, decide, decide_again
+from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
 from federation.mapping.session import clamp_duration
 
@@ -44,11 +45,12 @@ def issue_credentials(
     *,
     duration: int | None,
     policy: str | None,
+    paired_by: str | None = None,
     channel: str,
     origin: Origin,
     now: datetime,
 ) -> Issued:
-    """Credentials of `role_arn` for this person.
+    """Credentials of `role_arn` for this person. `paired_by`: how the calling client was paired, None for the portal itself.
 
     `duration` in seconds or None for the mapping's; `policy`: "read-only" or an inline policy that narrows further.
     Raises what `access.decide` and `plan_session` raise, RateLimited, BadRequest, AwsError. A refusal and a failure are
@@ -58,6 +60,7 @@ def issue_credentials(
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
         since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
+        refuse_by_pairing(access.grant.account, role_arn, paired_by)
         return _issue(access, duration=duration, policy=policy, channel=channel, origin=origin, now=now, since=since)
     except RolegateError as error:
         record_refusal(Kind.CREDENTIALS, person_id, role_arn, error, channel=channel, origin=origin, now=now)

@@ -16,6 +16,7 @@ from federation.aws import console
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import decide, decide_again
+from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.issue_credentials import assume_within_maximum, record_refusal
 from federation.flows.minting import mint_saml, plan_session, under_approval
 
@@ -43,16 +44,31 @@ class ConsoleForm:
 
 
 def open_console(
-    person_id: UUID | str, role_arn: str, *, destination: str | None, channel: str, origin: Origin, now: datetime
+    person_id: UUID | str,
+    role_arn: str,
+    *,
+    destination: str | None,
+    duration: int | None = None,
+    policy: str | None = None,
+    paired_by: str | None = None,
+    channel: str,
+    origin: Origin,
+    now: datetime,
 ) -> ConsoleOpening:
-    """A console URL for this person and role. Raises as issue_credentials does, and DestinationNotAllowed."""
+    """A console URL for this person and role. Raises as issue_credentials does, and DestinationNotAllowed.
+
+    `duration`: seconds, can only shorten the console session; `policy`, `paired_by`: as in issue_credentials.
+    """
     try:
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
         since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
-        session = plan_session(access, asked_policy=None)
+        refuse_by_pairing(access.grant.account, role_arn, paired_by)
+        session = plan_session(access, asked_policy=policy)
         region = access.grant.account.region
         console_duration = access.grant.session.console_duration
+        if duration is not None:
+            console_duration = min(duration, console_duration or DEFAULT_CONSOLE_SECONDS)
         if console_duration is not None:
             console_duration = access.bounded(console_duration, now)
         # Checked before the mint: a bad link costs no credentials.

@@ -17,13 +17,15 @@ class TokenFamily(models.Model):
     """One paired client of one person; every access and refresh token belongs to exactly one family.
 
     `expires`: absolute end, whatever is refreshed. `session_epoch`: the person's epoch when the pairing was
-    agreed to; when the person's epoch moves on ("sign out everywhere", disabled), the family is dead.
+    agreed to; when the person's epoch moves on ("sign out everywhere", disabled), the family is dead. `grant`: how it was
+    paired, "authorization_code" or "device_code"; "" where that was before it was written down.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="token_families")
     client_id = models.CharField(max_length=100)
     label = models.CharField(max_length=200)
+    grant = models.CharField(max_length=30, blank=True, default="", db_default="")
     scope = models.CharField(max_length=200)
     address = models.CharField(max_length=45, blank=True)
     session_epoch = models.BigIntegerField()

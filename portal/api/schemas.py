@@ -15,6 +15,19 @@ _ROLE_ARN = r"^arn:aws[a-z-]{0,20}:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,577
 RoleArn = Annotated[str, Field(max_length=2048, pattern=_ROLE_ARN, description="The role's ARN.", examples=[_ROLE])]
 
 
+Policy = (
+    Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=8192,
+            description='Narrows the session: "read-only", managed policy ARNs, or an inline policy.',
+        ),
+    ]
+    | None
+)
+
+
 class Body(Schema):
     """A request body: a key that is not known is refused, so that a misspelt `policy` never means "no policy"."""
 
@@ -29,17 +42,7 @@ class CredentialsRequest(Body):
         Annotated[int, Field(ge=900, le=43_200, description="Seconds; at most what the mapping and the role allow.")]
         | None
     ) = None
-    policy: (
-        Annotated[
-            str,
-            Field(
-                min_length=1,
-                max_length=8192,
-                description='Narrows the session: "read-only", managed policy ARNs, or an inline policy.',
-            ),
-        ]
-        | None
-    ) = None
+    policy: Policy = None
 
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"examples": [{"role_arn": _ROLE, "duration": 3600}]}
@@ -47,12 +50,16 @@ class CredentialsRequest(Body):
 
 
 class ConsoleRequest(Body):
-    """Which role, and which page of the console."""
+    """Which role, which page of the console, and with what further limits."""
 
     role_arn: RoleArn
     destination: (
         Annotated[str, Field(max_length=2048, description="A page of the AWS console in the role's partition.")] | None
     ) = None
+    duration: (
+        Annotated[int, Field(ge=900, le=43_200, description="Seconds; can only shorten what the mapping gives.")] | None
+    ) = None
+    policy: Policy = None
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"role_arn": _ROLE}]})
 
@@ -87,6 +94,7 @@ class Me(Schema):
     mfa: bool
     claims_at: Annotated[datetime | None, Field(description="When the identity provider last said so.")]
     scope: Annotated[str, Field(examples=["roles credentials console requests"])]
+    pairing_ends: Annotated[datetime, Field(description="When the client must pair again, whatever it refreshes.")]
 
 
 class Role(Schema):
@@ -109,6 +117,7 @@ class Account(Schema):
     name: Annotated[str, Field(examples=["shop-prod"])]
     partition: Annotated[str, Field(examples=["aws"])]
     environment: Annotated[str, Field(examples=["production"])]
+    region: Annotated[str, Field(examples=["eu-west-1"], description="Where work is done by default; may be empty.")]
     tags: Annotated[dict[str, str], Field(examples=[{"team": "shop"}])]
     roles: list[Role]
 

@@ -104,7 +104,7 @@ def me(request: HttpRequest) -> Any:
     caller = _person(request, "roles")
     names = ("id", "provider", "subject", "name", "email", "groups", "mfa", "claims_at")
     row = get_user_model().objects.values(*names).get(pk=caller.person_id)
-    return {**row, "id": str(row["id"]), "scope": caller.scope}
+    return {**row, "id": str(row["id"]), "scope": caller.scope, "pairing_ends": caller.ends}
 
 
 @api.get(
@@ -135,6 +135,7 @@ def roles(request: HttpRequest, response: HttpResponse) -> Any:
             "name": account.name,
             "partition": account.partition,
             "environment": account.environment,
+            "region": account.region,
             "tags": dict(account.tags),
             "roles": [
                 {
@@ -172,11 +173,13 @@ def explain(request: HttpRequest, role_arn: schemas.RoleArn) -> Any:
 )
 def credentials(request: HttpRequest, body: schemas.CredentialsRequest) -> Any:
     """Answers with exactly the document that an AWS SDK reads from credential_process."""
+    caller = _person(request, "credentials")
     issued = issue_credentials(
-        _person(request, "credentials").person_id,
+        caller.person_id,
         body.role_arn,
         duration=body.duration,
         policy=body.policy,
+        paired_by=caller.grant,
         channel="api",
         origin=request.origin,  # type: ignore[attr-defined]
         now=_now(),
@@ -195,10 +198,14 @@ def credentials(request: HttpRequest, body: schemas.CredentialsRequest) -> Any:
 )
 def console(request: HttpRequest, body: schemas.ConsoleRequest) -> Any:
     """The URL is a secret until it expires: open it, do not store it."""
+    caller = _person(request, "console")
     opening = open_console(
-        _person(request, "console").person_id,
+        caller.person_id,
         body.role_arn,
         destination=body.destination,
+        duration=body.duration,
+        policy=body.policy,
+        paired_by=caller.grant,
         channel="api",
         origin=request.origin,  # type: ignore[attr-defined]
         now=_now(),

@@ -247,6 +247,8 @@ def _answer(redeem: Any) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
         "token_type": "Bearer",
         "expires_in": tokens.expires_in,
         "refresh_token": tokens.refresh_token,
+        # Not in RFC 6749; what others call it too. Clients can say when the person must sign in again.
+        "refresh_token_expires_in": tokens.refresh_expires_in,
         "scope": tokens.scope,
     }
     return 200, body, JSON_HEADERS

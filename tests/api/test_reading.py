@@ -37,6 +37,7 @@ def test_me_holds_nothing_else(api):
         "mfa",
         "claims_at",
         "scope",
+        "pairing_ends",
     }
 
 

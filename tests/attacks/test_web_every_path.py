@@ -7,6 +7,7 @@ from django.apps import apps
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from federation.flows.rotate_keys import ensure_keys
+from portal import cli_package
 from tests import cast
 from tests.portal.conftest import Browser, soup
 
@@ -33,7 +34,15 @@ EXEMPT = {
     "scim-not-found": "bearer token; no cookie is read",
 }
 # For everybody, the same for all, and meant to be kept by caches.
-PUBLIC = {"oauth-metadata", "issuer-discovery", "issuer-jwks", "issuer-saml-metadata", "api-openapi"}
+PUBLIC = {
+    "oauth-metadata",
+    "issuer-discovery",
+    "issuer-jwks",
+    "issuer-saml-metadata",
+    "api-openapi",
+    "cli-pyz",
+    "cli-wheel",
+}
 # Protocol: a GET with something that is good for one use, or the start that remembers it.
 CHANGES_BY_GET = {"sign-in-begin", "sign-in-complete", "oidc-callback", "saml-slo"}
 SAMPLES = {
@@ -49,6 +58,7 @@ SAMPLES = {
     "rest": "nothing",
     "request_id": "00000000-0000-4000-8000-000000000000",
     "item_id": "1",
+    "wheel": cli_package.wheel().name.removesuffix(".whl"),
 }
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,7 @@ class Laptop:
         return subprocess.Popen(
             self.command(*arguments), env={**self.environment, **variables}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # xdist has its workers ignore it, and so would we
         )  # fmt: skip
 
     def credentials(self, role: str, *more: str, **variables: str) -> dict[str, Any]:

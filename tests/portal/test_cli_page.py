@@ -1,13 +1,20 @@
 """The command line page: the pairings a person has, and ending them."""
 
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 
 from federation.models import TokenFamily
+from portal import cli_package
 from tests import cast
-from tests.portal.conftest import soup, text_of
+from tests.portal.conftest import Browser, soup, text_of
 
 
 @pytest.fixture
@@ -57,3 +64,41 @@ def test_ending_needs_the_forms_token(publish, signed_in, paired):
     publish()
     browser = signed_in()
     assert browser.post(f"/cli/{paired(browser.person).pk}/revoke", {}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("agent", "platform", "begins"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64)", "Linux and WSL", "mkdir -p ~/.local/bin && curl -fsS http://"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)", "macOS", "mkdir -p ~/.local/bin && curl -fsS http://"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64)", "Windows", 'pipx install "rolegate @ http://'),
+    ],
+)
+def test_the_line_for_this_machine_comes_first(publish, signed_in, agent, platform, begins):
+    publish()
+    page = soup(signed_in().get("/cli/", headers={"user-agent": agent}))
+    assert platform in page.find(id="install").get_text()
+    assert page.find(id="install-best").get_text().startswith(begins)
+    names = [tag["id"] for tag in page.find_all("pre")]
+    assert len(names) == len(set(names)) == 11
+
+
+def test_what_is_served_is_what_is_shown(publish, signed_in):
+    publish()
+    page = text_of(signed_in().get("/cli/"))
+    for package in (cli_package.pyz(), cli_package.wheel()):
+        answer = Browser().get(f"/cli/{package.name}")
+        assert hashlib.sha256(answer.content).hexdigest() in page
+        assert answer["Cache-Control"] == "public, max-age=300"
+        assert Browser().get(f"/cli/{package.name}", headers={"if-none-match": answer["ETag"]}).status_code == 304
+    assert Browser().get("/cli/other-0.1.0-py3-none-any.whl").status_code == 404
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path):
+    """Built again, in another folder and at another time: somebody else can check what the gateway hands out."""
+    folder = tmp_path / "cli"
+    shutil.copytree(settings.BASE_DIR / "cli", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in folder.rglob("*.py"):
+        os.utime(path, (1, 1))
+    subprocess.run([sys.executable, "build_backend.py", "out.pyz"], cwd=folder, check=True, capture_output=True)
+    assert (folder / "out.pyz").read_bytes() == cli_package.pyz().content
