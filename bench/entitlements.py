@@ -229,7 +229,7 @@ def audit(count: int, now: datetime) -> bool:
             """INSERT INTO federation_auditevent (seq, at, kind, outcome, actor, reason, request_id, address, data, mac)
             SELECT n, %s::timestamptz - (%s - n) * (interval '90 days' / %s),
               CASE WHEN n %% 100000 = 0 THEN 'revoked' WHEN n %% 3 = 0 THEN 'sign_in' ELSE 'credentials' END,
-              CASE WHEN n %% 50 = 0 THEN 'refused' ELSE 'ok' END, 'corp:p' || (n * 7919 %% 5000) || '-x',
+              CASE WHEN n %% 50 = 0 THEN 'refused' ELSE 'ok' END, 'corp:p' || (n::bigint * 7919 %% 5000) || '-x',
               CASE WHEN n %% 5000 = 0 THEN 'assertion_replayed' WHEN n %% 50 = 0 THEN 'no_matching_rule' ELSE '' END, 'req-' || n,
               '10.' || n %% 250 || '.' || n %% 241 || '.' || n %% 239,
               CASE WHEN n %% 3 = 0 THEN jsonb_build_object('protocol', 'saml', 'user_agent', 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36')

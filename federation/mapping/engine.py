@@ -167,6 +167,7 @@ class CompiledMapping:
         self._denies = tuple(number for number, rule in enumerate(document.rules) if rule.deny is not None)
         chosen = Chosen(self.accounts)
         self.rules = tuple(_compile_rule(rule, self.index, chosen) for rule in document.rules)
+        self._naming: tuple[dict[str, list[int]], list[int]] | None = None
 
     # --- Asking ---------------------------------------------------------------------------------------
 
@@ -288,6 +289,29 @@ class CompiledMapping:
         allows, denies = self._matching(gather(self.index, identity, now))
         names = {compiled.rule.name for compiled in allows} | {compiled.rule.name for compiled, _ in denies}
         return tuple(rule for rule in self.document.rules if rule.name in names)
+
+    def naming(self, arn: RoleArn) -> list[CompiledRule]:
+        """The rules that could mean this role, accounts and captures aside, in order."""
+        if self._naming is None:
+            self._naming = self._index_names()
+        by_name, others = self._naming
+        numbers = set(others)
+        for text in (arn.name, arn.qualified, str(arn)):
+            numbers.update(by_name.get(text.casefold(), ()))
+        return [self.rules[number] for number in sorted(numbers) if self.rules[number].target.might_cover(arn)]
+
+    def _index_names(self) -> tuple[dict[str, list[int]], list[int]]:
+        """Numbers of rules by what they name, and those of which that cannot be listed. Two threads build the same one."""
+        by_name: dict[str, list[int]] = {}
+        others: list[int] = []
+        for number, compiled in enumerate(self.rules):
+            names = compiled.target.names()
+            if names is None:
+                others.append(number)
+                continue
+            for name in names:
+                by_name.setdefault(name, []).append(number)
+        return by_name, others
 
     # --- Working out ----------------------------------------------------------------------------------
 

@@ -93,8 +93,9 @@ def explain(
     if isinstance(place, Unresolved):
         return Explanation(role_arn, verdict, ())
     facts = gather(compiled.index, identity, now)
-    concerned = [rule for rule in compiled.rules if rule.target.might_cover(place.arn)]
-    return Explanation(role_arn, verdict, tuple(_explain_rule(rule, place, facts) for rule in concerned))
+    return Explanation(
+        role_arn, verdict, tuple(_explain_rule(rule, place, facts) for rule in compiled.naming(place.arn))
+    )
 
 
 def explain_rules(

@@ -127,6 +127,7 @@ class CompiledTarget:
         self.literals = tuple(dict.fromkeys(t.parts[0][0] for t in templates if not t.fields))
         self._literal_set = frozenset(self._fold(arn) for arn in self.literals)
         self._templates = tuple(t for t in templates if t.fields)
+        self._shapes: tuple[Any, ...] | None = None
         self._everything = denies and not target.roles and not target.arns
         self.names_roles = bool(target.roles)
 
@@ -163,8 +164,21 @@ class CompiledTarget:
         """True if the role could be meant, accounts and captures aside."""
         if self._everything or self._names(arn, known=True) or self._fold(str(arn)) in self._literal_set:
             return True
-        flags = "(?i)" if self._denies else ""
-        return any(compile_expression(flags + t.shape()).fullmatch(str(arn)) for t in self._templates)
+        if not self._templates:
+            return False
+        if self._shapes is None:
+            flags = "(?i)" if self._denies else ""
+            self._shapes = tuple(compile_expression(flags + template.shape()) for template in self._templates)
+        text = str(arn)
+        return any(shape.fullmatch(text) for shape in self._shapes)
+
+    def names(self) -> Iterator[str] | None:
+        """Without regard to case: every role name, path and name, or ARN, of which `might_cover` needs one; None where globs,
+        templates or a deny of everything make it more than can be listed.
+        """
+        if self._everything or self._globs or self._templates:
+            return None
+        return (text.casefold() for text in (*self.exact, *self.literals))
 
     def gives(
         self, account: Account, roles: RolesOfAccount | None, bound: Sequence[Captures]

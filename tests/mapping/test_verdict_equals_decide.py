@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from federation.identity import Identity, Subject
 from federation.mapping.engine import compile_mapping
 from federation.mapping.explain import explain
+from federation.mapping.rolearn import parse_role_arn
 from federation.mapping.rules import (
     NO_OPTIONS,
     Account,
@@ -172,3 +173,13 @@ def test_verdict_equals_decide(document, person, catalogue):
         if verdict.grant:
             assert tuple(gives) == verdict.grant.rules
         assert all(rule.reasons for rule in explanation.rules)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents)
+def test_the_rules_that_name_a_role_are_found_without_looking_at_all(document):
+    compiled = compile_mapping(document)
+    for text in ARNS:
+        arn = parse_role_arn(text)
+        if arn is not None:
+            assert compiled.naming(arn) == [rule for rule in compiled.rules if rule.target.might_cover(arn)]
