@@ -27,7 +27,7 @@ _OPENING: Final = frozenset({"longer", "console_longer", "policy_lifted", "polic
 SENTENCES: Final[Mapping[SecondPersonCode, str]] = MappingProxyType(
     {
         "self": "The author gains by it.",
-        "production": "It gives more in production.",
+        "production": "It changes what is given in production.",
         "unmarked": "Accounts are no longer marked as production.",
         "people": "It affects many people.",
         "staff": "It changes who may do what in the gateway itself.",
@@ -87,11 +87,21 @@ def _reaches_production(before: CompiledMapping, after: CompiledMapping) -> bool
             if compiled.denies is not denies:
                 continue
             other = narrow.get(name)
-            same = other is not None and other.rule == compiled.rule
+            alike = other is not None and _gives_no_more(other.rule, compiled.rule)
             left = _accounts(compiled) & production
-            if left and (not same or not left <= _accounts(other)):
+            if left and (not alike or not left <= _accounts(other)):
                 return True
     return False
+
+
+def _gives_no_more(one: Rule, other: Rule) -> bool:
+    """Whether the second rule is the first one, or the same with nothing but its sessions and its approval made narrower."""
+    if one == other:
+        return True
+    if replace(other, session=one.session, approval=one.approval) != one:
+        return False
+    # Another circle of approvers may be a wider one.
+    return one.approval in {None, other.approval} and not _opens(one, other)
 
 
 def _accounts(compiled: CompiledRule | None) -> frozenset[str]:

@@ -16,6 +16,8 @@ from federation.flows import assess_mapping
 from federation.flows.assess_mapping import Measure
 from federation.mapping.document import DocumentError, Fault, parse
 from federation.mapping.explain import Explanation, explain
+from federation.mapping.patterns import is_glob
+from federation.mapping.rolearn import ACCOUNT_ID
 from federation.mapping.rules import Account, AccountSelector, Document, Rule, When
 from federation.mapping.spans import CannotPlace, rule_spans
 from federation.mapping.yamltree import Unreadable
@@ -262,14 +264,28 @@ def changed_between(base: int) -> str:
 # --- Filling in a form, trying a draft out ------------------------------------------------------------------
 
 
-def accounts_of(text: str) -> tuple[Account, ...]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An account that a rule can name. `called`: how: by its name where the document has it, by its id where only AWS does."""
+
+    account: Account
+    called: str
+
+
+def accounts_of(text: str) -> tuple[Choice, ...]:
     """The accounts that a rule of this text can name, by name: the document's own, and the organization's. () with faults."""
     try:
         document = parse(text)
     except DocumentError:
         return ()
+    own = {account.id for account in document.accounts}
+    known = sorted(current.completed(document).accounts, key=lambda account: (account.name.casefold(), account.id))
     return tuple(
-        sorted(current.completed(document).accounts, key=lambda account: (account.name.casefold(), account.id))
+        Choice(
+            one,
+            one.name if one.id in own and not is_glob(one.name) and not ACCOUNT_ID.fullmatch(one.name) else one.id,
+        )
+        for one in known
     )
 
 

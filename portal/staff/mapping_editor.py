@@ -6,6 +6,7 @@ checked and counted while one types.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -171,9 +172,10 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
     sent = {name: str(value).strip() for name, value in request.POST.items()}
     faults = _faults_of(sent) if request.method == "POST" else []
     changed = row.text
+    accounts = queries.accounts_of(row.text)
     if request.method == "POST" and not faults:
         try:
-            changed = with_new_rule(row.text, _composed(sent))
+            changed = with_new_rule(row.text, _composed(sent, accounts))
         except (CannotPlace, Unreadable):
             faults = [("", _("The text of this draft has no place for a rule yet. Correct its faults first, or write the rule into the text."))]  # fmt: skip
     if request.method == "POST" and is_partial(request):
@@ -190,10 +192,9 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
             saved = _saved(request, row, changed)
             return HttpResponseRedirect(_address("staff-mapping-draft", saved) + f"?saved&rule={len(queries.sheet(saved.text, now=timezone.now(), measured=False).rules) - 1}")  # fmt: skip
         faults = [("", str(fault)) for fault in wrong]
-    accounts = queries.accounts_of(row.text)
     context = {
         "draft": row, "sent": sent, "faults": faults, "fault_of": dict(faults), "accounts": accounts, "durations": _DURATIONS,
-        "environments": sorted({a.tags["environment"] for a in accounts if a.tags.get("environment")}),
+        "environments": sorted({c.account.tags["environment"] for c in accounts if c.account.tags.get("environment")}),
         "roles": queries.roles_in(sent["account"]) if number_in(sent.get("account", "")[:9]) is not None else (),
     }  # fmt: skip
     return page(request, "staff/mapping/add.html", context, status=422 if faults else 200)
@@ -217,8 +218,8 @@ def _faults_of(sent: dict[str, str]) -> list[tuple[str, str]]:
     return faults
 
 
-def _composed(sent: dict[str, str]) -> str:
-    account = sent["account"]
+def _composed(sent: dict[str, str], accounts: Sequence[queries.Choice]) -> str:
+    account = next((one.called for one in accounts if one.account.id == sent["account"]), sent["account"])
     environment = account.removeprefix(_ENVIRONMENT) if account.startswith(_ENVIRONMENT) else ""
     place = environment or account
     return compose_rule(

@@ -42,7 +42,7 @@ SECTIONS: Final[Words] = {
 }
 SECOND_PERSON: Final[Words] = {
     "self": _("The author gains by it."),
-    "production": _("It gives more in production."),
+    "production": _("It changes what is given in production."),
     "unmarked": _("Accounts are no longer marked as production."),
     "people": _("It affects many people."),
     "staff": _("It changes who may do what in the gateway itself."),

@@ -114,6 +114,23 @@ def test_more_in_production_whomever_it_concerns_today(before, after):
     assert why(before, after) == ("production",)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "second"),
+    [
+        ("session: {duration: 4h}", "session: {duration: 1h}", ()),
+        ("session: {duration: 4h}", "session: {duration: 4h, policy: read-only}", ()),
+        ("session: {duration: 4h}", "session: {duration: 4h}, approval: {by: [leads], at_most: 1h}", ()),
+        ("session: {duration: 1h}", "session: {duration: 4h}", ("production",)),
+        ("approval: {by: [leads], at_most: 1h}", "session: {duration: 1h}", ("production",)),
+        ("approval: {by: [leads], at_most: 1h}", "approval: {by: [everybody], at_most: 1h}", ("production",)),
+        ("approval: {by: [leads], at_most: 1h}", "approval: {by: [leads], at_most: 8h}", ("production",)),
+    ],
+)
+def test_a_rule_in_production_made_narrower_or_wider(before, after, second):
+    rule = "- {{name: p, when: {{groups: [empty]}}, allow: {{roles: [R], accounts: [shop-prod]}}, {}}}\n"
+    assert why(rule.format(before), rule.format(after)) == second
+
+
 def test_less_in_production_takes_nobody_else():
     rule = "- {name: p, when: {groups: [empty]}, allow: {roles: [R], accounts: [shop-prod]}}\n"
     assert why(rule, NOBODY) == ()

@@ -75,9 +75,12 @@ form.addEventListener("submit", keep);
 const [typedOn, typed] = JSON.parse(sessionStorage.getItem(key) ?? "[null, null]");
 sessionStorage.removeItem(key);
 if (typed !== null && typedOn === version() && typed !== text.value) {
-  text.value = typed;
-  document.getElementById("announce").textContent = document.getElementById("words").dataset.restored;
-  text.dispatchEvent(new Event("input", { bubbles: true }));
+  // Not before htmx knows the text: what changes then is checked and kept like anything typed.
+  addEventListener("load", () => {
+    text.value = typed;
+    document.getElementById("announce").textContent = document.getElementById("words").dataset.restored;
+    text.dispatchEvent(new Event("input", { bubbles: true }));
+  });
 }
 number();
 const chosen = document.querySelector("tr[aria-selected][data-first]");

@@ -67,7 +67,7 @@ def test_a_newcomer_maps_a_group_to_a_role_by_the_form(mapper, tom):
     answer = mapper.submit(mapper.get(address), address, group="testers", account=cast.DEV, role="Developer")
     assert answer.status_code == 302
     editor = mapper.page(answer["Location"])
-    assert write(editor).startswith(DOCUMENT + "  - name: testers Developer 333344445555\n")
+    assert write(editor).startswith(DOCUMENT + "  - name: testers Developer shop-dev\n")
     row = editor.select("#sheet tbody tr")[-1]
     assert "matches 1 person" in row.get_text()
     assert "gives 1 role" in row.get_text()
