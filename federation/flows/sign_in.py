@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import structlog
@@ -86,10 +87,13 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def service_provider(slug: str) -> ServiceProvider:
-    """The gateway as SAML service provider toward one identity provider. Raises ConfigurationError without keys."""
+def service_provider(slug: str, mapping: current.CurrentMapping | None = None) -> ServiceProvider:
+    """The gateway as SAML service provider toward one identity provider. Raises ConfigurationError without keys.
+
+    `mapping`: what this request has read already, for it says which keys are in use.
+    """
     base = f"{settings.ROLEGATE_URL}/saml/{slug}"
-    pairs = current.sp_keys()
+    pairs = current.sp_keys(mapping.keys if mapping else None)
     return ServiceProvider(
         entity_id=f"{base}/metadata",
         acs_url=f"{base}/acs",
@@ -122,7 +126,8 @@ def begin(provider_slug: str, *, next_path: str, binding: str, origin: Origin, n
 
 
 def _begin(provider_slug: str, next_path: str, binding: str, now: datetime) -> Begin:
-    provider = current.mapping().provider(provider_slug)
+    mapping = current.mapping()
+    provider = mapping.provider(provider_slug)
     state = SignInState(
         provider=provider.slug,
         binding=digest("binding", binding),
@@ -135,7 +140,7 @@ def _begin(provider_slug: str, next_path: str, binding: str, now: datetime) -> B
         # RelayState is a random handle, never a URL: an open redirect has nothing to carry it.
         relay_state = secrets.token_urlsafe(24)
         request = saml.authn_request(
-            service_provider(provider.slug), metadata, provider, relay_state=relay_state, now=now
+            service_provider(provider.slug, mapping), metadata, provider, relay_state=relay_state, now=now
         )
         state.key = _state_key(provider.slug, "saml", request.id)
         url = request.url
@@ -242,16 +247,23 @@ def _keep_claims(person: Person, now: datetime) -> None:
     }
     digest_of = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()
     values = {"person_id": person.pk, "since": now, "digest": digest_of, **claims}
-    past = compiled.table(PastClaims)
-    columns = ", ".join(compiled.column(PastClaims, name) for name in values)
-    holes = ", ".join(["%s"] * len(values))
     changed = compiled.execute(
-        f"INSERT INTO {past} ({columns}) SELECT {holes} WHERE NOT EXISTS (SELECT 1 FROM (SELECT digest FROM {past} "  # noqa: S608  ours
-        "WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1) newest WHERE newest.digest = %s)",
+        _keep_claims_sql(tuple(values)),
         [*compiled.adapt(PastClaims, **values), *compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)],
     )
     if changed:
         note_people([person.pk], at=now)
+
+
+@cache
+def _keep_claims_sql(names: tuple[str, ...]) -> str:
+    past = compiled.table(PastClaims)
+    columns = ", ".join(compiled.column(PastClaims, name) for name in names)
+    holes = ", ".join(["%s"] * len(names))
+    return (
+        f"INSERT INTO {past} ({columns}) SELECT {holes} WHERE NOT EXISTS (SELECT 1 FROM (SELECT digest FROM {past} "  # noqa: S608  ours
+        "WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1) newest WHERE newest.digest = %s)"
+    )
 
 
 def _limit_person(identity: Identity, now: datetime) -> None:
@@ -319,7 +331,7 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
 
     try:
         verified = saml.verify_response(
-            service_provider(provider.slug),
+            service_provider(provider.slug, mapping),
             metadata,
             provider,
             saml_response,

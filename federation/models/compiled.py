@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 M = TypeVar("M", bound=models.Model)
 _Converter = tuple[int, list[Callable[..., Any]], Any]
@@ -25,32 +27,44 @@ class _Select:
     converters: tuple[_Converter, ...]
 
 
+# Names are looked up once: `django.db.connection` is a proxy that costs a few microseconds at every attribute.
+
+
 def _quoted(*names: str) -> str:
     return ".".join(connection.ops.quote_name(name) for name in names)
 
 
+@cache
 def table(model: type[models.Model]) -> str:
     """The quoted name of the model's table."""
     return _quoted(model._meta.db_table)
 
 
+@cache
 def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
     return cast("models.Field[Any, Any]", model._meta.get_field(name))
 
 
+@cache
 def column(model: type[models.Model], name: str) -> str:
     """The quoted column of the attribute `name`."""
     return _quoted(str(_field(model, name).column))
 
 
+def _here() -> BaseDatabaseWrapper:
+    """The connection of this thread, and no proxy."""
+    return connections[DEFAULT_DB_ALIAS]
+
+
 def adapt(model: type[models.Model], **values: Any) -> list[Any]:
     """`values` (by attribute name) as the parameters that the database in use wants for those columns, in their order."""
-    return [_field(model, name).get_db_prep_save(value, connection) for name, value in values.items()]
+    here = _here()
+    return [_field(model, name).get_db_prep_save(value, here) for name, value in values.items()]
 
 
 def execute(sql: str, params: Sequence[Any]) -> int:
     """Run one statement. Returns the number of rows that it changed."""
-    with connection.cursor() as cursor:
+    with _here().cursor() as cursor:
         cursor.execute(sql, params)
         return int(cursor.rowcount)
 
@@ -64,8 +78,9 @@ class ByKey(Generic[M]):
 
     def __call__(self, value: Any) -> M | None:
         """One statement. `value`: of the key column, as Python has it."""
-        select = self._compiled.get(connection.vendor) or self._compile()
-        with connection.cursor() as cursor:
+        here = _here()
+        select = self._compiled.get(here.vendor) or self._compile()
+        with here.cursor() as cursor:
             cursor.execute(select.sql, adapt(self.model, **{self.key: value}))
             found = cursor.fetchone()
         if found is None:
@@ -73,13 +88,13 @@ class ByKey(Generic[M]):
         row = list(found)
         for position, converters, expression in select.converters:
             for converter in converters:
-                row[position] = converter(row[position], expression, connection)
-        instance = self.model.from_db(connection.alias, select.names, row[: len(select.names)])
+                row[position] = converter(row[position], expression, here)
+        instance = self.model.from_db(here.alias, select.names, row[: len(select.names)])
         if self.join:
             other = cast("type[models.Model]", _field(self.model, self.join).related_model)
             columns = row[len(select.names) :]
             present = columns[select.joined_names.index(other._meta.pk.attname)] is not None
-            related = other.from_db(connection.alias, select.joined_names, columns) if present else None
+            related = other.from_db(here.alias, select.joined_names, columns) if present else None
             instance._state.fields_cache[self.join] = related
         return instance
 
@@ -123,16 +138,17 @@ class Insert(Generic[M]):
 
     def __call__(self, instance: M) -> None:
         """One statement."""
-        sql = self._compiled.get(connection.vendor) or self._compile()
+        here = _here()
+        sql = self._compiled.get(here.vendor) or self._compile()
         fields = self.model._meta.concrete_fields
-        params = [field.get_db_prep_save(field.pre_save(instance, True), connection) for field in fields]
-        with connection.cursor() as cursor:
+        params = [field.get_db_prep_save(field.pre_save(instance, True), here) for field in fields]
+        with here.cursor() as cursor:
             cursor.execute(sql, params)
             if self.returning:
                 for name, value in zip(self.returning, cursor.fetchone(), strict=True):
                     setattr(instance, name, _field(self.model, name).to_python(value))
         instance._state.adding = False
-        instance._state.db = connection.alias
+        instance._state.db = here.alias
 
     def _compile(self) -> str:
         names = [field.attname for field in self.model._meta.concrete_fields]

@@ -7,8 +7,9 @@ request of every process; the memory only saves parsing the same revision again.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from types import MappingProxyType
 
 from django.db import connection
@@ -41,6 +42,7 @@ class CurrentMapping:
 
     `organization`: the version of the organization's listing that `document.accounts` is completed with, 0 without one.
     `role_tags`: the version of the roles' own tags, whose rules stand behind the document's where it delegates.
+    `keys`: which signing keys were in use at that moment (`sp_keys` takes it, and need not ask again); None: not asked.
     """
 
     number: int
@@ -49,6 +51,7 @@ class CurrentMapping:
     role_tags: int
     document: Document
     compiled: CompiledMapping
+    keys: str | None = field(default=None, compare=False)
 
     def provider(self, slug: str) -> IdentityProvider:
         """The enabled provider with this slug. Raises UnknownProvider."""
@@ -70,17 +73,36 @@ _lock = threading.Lock()
 _mapping: CurrentMapping | None = None
 _signers: dict[str, LocalSigner] = {}
 _private: dict[str, str] = {}
-_held_keys: tuple[tuple[tuple[str, str], ...], tuple[SigningKey, ...]] = ((), ())
+_held_keys: tuple[str, tuple[SigningKey, ...]] = ("", ())
 
 
-def _newest() -> tuple[int, str, int, int]:
-    """Number and SHA-256 of the revision in force, 0 and "" before the first; versions of the organization and the role tags."""
+@cache
+def _stamp_of_keys() -> str:
+    """A subquery: the signing keys in use and their states, as one text."""
+    aggregate = "string_agg" if connection.vendor == "postgresql" else "group_concat"
+    rows = f"SELECT kid, state FROM {compiled.table(SigningKey)} WHERE state IN ('active', 'retiring') ORDER BY kid"  # noqa: S608  ours
+    return f"(SELECT {aggregate}(kid || ' ' || state, ',') FROM ({rows}) used)"  # noqa: S608
+
+
+@cache
+def _newest_sql() -> str:
     version = f"(SELECT version FROM {compiled.table(Source)} WHERE key = %s)"  # noqa: S608  ours
-    sql = f"SELECT number, sha256, {version}, {version} FROM {compiled.table(MappingRevision)} ORDER BY number DESC LIMIT 1"  # noqa: S608
+    what = f"number, sha256, {version}, {version}, {_stamp_of_keys()}"
+    return f"SELECT {what} FROM {compiled.table(MappingRevision)} ORDER BY number DESC LIMIT 1"  # noqa: S608
+
+
+def _newest() -> tuple[tuple[int, str, int, int], str | None]:
+    """Number and SHA-256 of the revision in force, 0 and "" before the first; versions of the organization and the role tags.
+
+    And the stamp of the signing keys, None before the first revision.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(sql, [ORGANIZATION, ROLE_TAGS])
-        number, sha256, organization, role_tags = cursor.fetchone() or (0, "", 0, 0)
-    return number, sha256, organization or 0, role_tags or 0
+        cursor.execute(_newest_sql(), [ORGANIZATION, ROLE_TAGS])
+        found = cursor.fetchone()
+    if found is None:
+        return (0, "", 0, 0), None
+    number, sha256, organization, role_tags, keys = found
+    return (number, sha256, organization or 0, role_tags or 0), keys or ""
 
 
 def _with_organization(document: Document) -> Document:
@@ -127,18 +149,26 @@ def tagged_roles() -> list[TaggedRole]:
 def mapping() -> CurrentMapping:
     """The mapping in force. One indexed query; parses only when the revision has changed."""
     global _mapping  # noqa: PLW0603  one parsed revision a process, replaced whole
-    newest = _newest()
+    newest, keys = _newest()
+    held = _still(newest)
+    if held is None:
+        with _lock:
+            held = _still(newest)
+            if held is None:
+                text = MappingRevision.objects.values_list("text", flat=True).get(pk=newest[0]) if newest[0] else _EMPTY
+                document = completed(parse(text))
+                held = _mapping = CurrentMapping(*newest, document, compile_mapping(document), keys)
+    if held.keys != keys:
+        held = _mapping = replace(held, keys=keys)
+    return held
+
+
+def _still(newest: tuple[int, str, int, int]) -> CurrentMapping | None:
+    """What is held, if it is what is in force."""
     held = _mapping
     if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == newest:
         return held
-    with _lock:
-        held = _mapping
-        if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == newest:
-            return held
-        text = MappingRevision.objects.values_list("text", flat=True).get(pk=newest[0]) if newest[0] else _EMPTY
-        document = completed(parse(text))
-        _mapping = CurrentMapping(*newest, document, compile_mapping(document))
-        return _mapping
+    return None
 
 
 def catalogue(account_id: str) -> Catalogue:
@@ -164,13 +194,15 @@ def signer_of(row: SigningKey) -> LocalSigner:
     return held
 
 
-def _keys() -> tuple[SigningKey, ...]:
-    """Every signing key in use, active before retiring. One statement; the rows are read again only when one has changed."""
+def _keys(stamp: str | None = None) -> tuple[SigningKey, ...]:
+    """Every signing key in use, active before retiring. One statement, none where the caller has its `stamp`; the rows are
+    read again only when one has changed.
+    """
     global _held_keys  # noqa: PLW0603  one set of keys a process, replaced whole
-    sql = f"SELECT kid, state FROM {compiled.table(SigningKey)} WHERE state IN ('active', 'retiring') ORDER BY kid"  # noqa: S608  ours
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        stamp = tuple((str(kid), str(state)) for kid, state in cursor.fetchall())
+    if stamp is None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {_stamp_of_keys()}")
+            stamp = cursor.fetchone()[0] or ""
     held = _held_keys
     if held[0] != stamp:
         rows = SigningKey.objects.filter(state__in=["active", "retiring"]).order_by("state", "created_at")
@@ -187,12 +219,12 @@ def signer(purpose: str, algorithm: str = "RS256") -> LocalSigner:
     raise ConfigurationError("no_active_key", detail=f"{purpose} {algorithm}")
 
 
-def sp_keys() -> list[tuple[str, str]]:
+def sp_keys(stamp: str | None = None) -> list[tuple[str, str]]:
     """The service provider's key pairs, private key and certificate as PEM: the active one first, then the retiring.
 
-    Raises ConfigurationError when there is no active one, KeySealBroken when no secret fits.
+    `stamp`: `CurrentMapping.keys` of the same request, which saves the question. Raises ConfigurationError when there is no active one, KeySealBroken when no secret fits.
     """
-    rows = [row for row in _keys() if row.purpose == SigningKey.Purpose.SERVICE_PROVIDER]
+    rows = [row for row in _keys(stamp) if row.purpose == SigningKey.Purpose.SERVICE_PROVIDER]
     if not rows or rows[0].state != SigningKey.State.ACTIVE:
         raise ConfigurationError("no_active_key", detail="sp")
     return [(_private_pem(row), row.certificate) for row in rows]
@@ -227,6 +259,6 @@ def forget() -> None:
     global _mapping, _held_keys  # noqa: PLW0603
     with _lock:
         _mapping = None
-        _held_keys = ((), ())
+        _held_keys = ("", ())
         _signers.clear()
         _private.clear()

@@ -30,22 +30,23 @@ from federation.signin.reasons import Reason, refused
 
 _METHODS = frozenset(SignatureMethod(uri) for uri in grammar.SIGNATURE_ALGORITHMS)
 _DIGESTS = frozenset(DigestAlgorithm(uri) for uri in grammar.DIGEST_ALGORITHMS)
-_TRANSFORMS = (
-    constants.TransformEnveloped,
-    constants.TransformExclC14N,
-    constants.TransformSha256,
-    constants.TransformSha384,
-    constants.TransformSha512,
-)
-_SIGNATURE_TRANSFORMS = (
-    constants.TransformExclC14N,
-    constants.TransformRsaSha256,
-    constants.TransformRsaSha384,
-    constants.TransformRsaSha512,
-    constants.TransformEcdsaSha256,
-    constants.TransformEcdsaSha384,
-    constants.TransformEcdsaSha512,
-)
+# What xmlsec calls the algorithms that the grammar knows. Nothing else is ever switched on.
+_REFERENCE_TRANSFORMS = {
+    grammar.ENVELOPED: constants.TransformEnveloped,
+    grammar.EXC_C14N: constants.TransformExclC14N,
+    "http://www.w3.org/2001/04/xmlenc#sha256": constants.TransformSha256,
+    "http://www.w3.org/2001/04/xmldsig-more#sha384": constants.TransformSha384,
+    "http://www.w3.org/2001/04/xmlenc#sha512": constants.TransformSha512,
+}
+_SIGNATURE_TRANSFORMS = {
+    grammar.EXC_C14N: constants.TransformExclC14N,
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256": constants.TransformRsaSha256,
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha384": constants.TransformRsaSha384,
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512": constants.TransformRsaSha512,
+    "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256": constants.TransformEcdsaSha256,
+    "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha384": constants.TransformEcdsaSha384,
+    "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512": constants.TransformEcdsaSha512,
+}
 
 
 def candidates(signature: Element, pems: Sequence[str]) -> tuple[str, ...]:
@@ -82,21 +83,26 @@ def _xmlsec_key(pem: str) -> xmlsec.Key:
 def first_verifier(signature: Element, pems: Sequence[str]) -> bool:
     """Whether xmlsec finds `signature` right for one of `pems`.
 
-    Every transform but the usual ones is switched off in the context as well: should the shape check ever have a hole,
-    no XSLT runs here.
+    Every transform but those that the signature names, out of the usual ones, is switched off in the context as well: should
+    the shape check ever have a hole, no XSLT runs here.
     """
     parent = signature.getparent()
-    if parent is None:
+    info = signature.find(DS + "SignedInfo")
+    if parent is None or info is None:
+        return False
+    named = {str(node.get("Algorithm")) for node in info.iter() if node.get("Algorithm") is not None}
+    if not named <= _REFERENCE_TRANSFORMS.keys() | _SIGNATURE_TRANSFORMS.keys():
         return False
     xmlsec.tree.add_ids(parent, ["ID"])
     for pem in pems:
         context = xmlsec.SignatureContext()
         context.key = _xmlsec_key(pem)
         context.set_enabled_key_data([constants.KeyDataX509])
-        for transform in _TRANSFORMS:
-            context.enable_reference_transform(transform)
-        for transform in _SIGNATURE_TRANSFORMS:
-            context.enable_signature_transform(transform)
+        # The first of each kind switches all others off: so exclusive C14N always, whatever is named.
+        for uri in {grammar.EXC_C14N} | named & _REFERENCE_TRANSFORMS.keys():
+            context.enable_reference_transform(_REFERENCE_TRANSFORMS[uri])
+        for uri in {grammar.EXC_C14N} | named & _SIGNATURE_TRANSFORMS.keys():
+            context.enable_signature_transform(_SIGNATURE_TRANSFORMS[uri])
         try:
             context.verify(signature)
         except xmlsec.Error:
