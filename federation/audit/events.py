@@ -35,6 +35,7 @@ class Kind(StrEnum):
     CLIENT_PAIRING_ALLOWED = "client.pairing_allowed"
     CLIENT_PAIRING_DENIED = "client.pairing_denied"
     CLIENT_REVOKED = "client.revoked"
+    OAUTH_REFUSED = "oauth.refused"
     TOKEN_REUSED = "token.reused"
     TOKEN_REFUSED = "token.refused"
     PROVIDER_DOCUMENTS = "provider.documents"

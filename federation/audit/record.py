@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InternalError, OperationalError, connection, transaction
 
 from federation.audit import chain
 from federation.audit.events import Kind, Origin
+from federation.errors import ServiceUnavailable
 from federation.models import compiled
 from federation.models.audit import AuditEvent, AuditHead
 from federation.models.keys import SigningKey
@@ -87,13 +89,38 @@ def keys() -> list[bytes]:
     return [chain.chain_key(str(secret)) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
 
 
+class AuditUnavailable(ServiceUnavailable):
+    """The log cannot be written: its table is gone or closed to our role, or its head does not fit its rows."""
+
+    sentence = "The gateway cannot record what it does, so it does nothing. Tell your administrators: `manage.py doctor` says why."
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    """A fault of the log's own storage is no bug of whoever acted: 503, as when the disk is full.
+
+    What a database says when it is away, full or starting (OperationalError, InternalError) means that already.
+    """
+    try:
+        yield
+    except (OperationalError, InternalError):
+        raise
+    except DatabaseError as error:
+        said = str(error).partition("\n")[0][:300]  # further lines may quote rows
+        raise AuditUnavailable("audit_not_writable", detail=said, retry_after=30) from error
+
+
 def lock_head() -> AuditHead:
-    """The head of the log, locked until the transaction ends: whoever changes what is in force takes turns here."""
-    head = _locked_head(1)
-    if head is None:
-        AuditHead.objects.get_or_create(pk=1)
-        head = AuditHead.objects.select_for_update().get(pk=1)
-    return head
+    """The head of the log, locked until the transaction ends: whoever changes what is in force takes turns here.
+
+    Raises AuditUnavailable, OperationalError, InternalError.
+    """
+    with _storage():
+        head = _locked_head(1)
+        if head is None:
+            AuditHead.objects.get_or_create(pk=1)
+            head = AuditHead.objects.select_for_update().get(pk=1)
+        return head
 
 
 def record(
@@ -102,15 +129,16 @@ def record(
     """Write one event at the end of the chain, inside the caller's transaction.
 
     Call it last in the transaction: the head row stays locked until the commit. `data` must hold no secret.
-    Raises AuditOutsideTransaction, and whatever the database raises when it cannot store the event: the caller's
-    transaction then fails with it, and nothing leaves the gateway.
+    Raises AuditOutsideTransaction, and AuditUnavailable, OperationalError or InternalError when the event cannot be stored:
+    the caller's transaction then fails with it, and nothing leaves the gateway.
     """
     if not connection.in_atomic_block:
         raise AuditOutsideTransaction(kind)
     head = lock_head()
     event = _linked(Entry(kind, actor, outcome, origin, now, reason, data), head.seq + 1, head.last_mac)
-    _append(event)
-    _seal(event)
+    with _storage():
+        _append(event)
+        _seal(event)
     return event
 
 
@@ -128,13 +156,17 @@ def record_all(entries: Iterable[Entry]) -> int:
         seq, mac, written = event.seq, event.mac, written + 1
         rows.append(event)
         if len(rows) >= _BATCH:
-            AuditEvent.objects.bulk_create(rows)
-            _seal(rows[-1])
+            _append_all(rows)
             rows = []
     if rows:
+        _append_all(rows)
+    return written
+
+
+def _append_all(rows: list[AuditEvent]) -> None:
+    with _storage():
         AuditEvent.objects.bulk_create(rows)
         _seal(rows[-1])
-    return written
 
 
 def _linked(entry: Entry, seq: int, previous: str) -> AuditEvent:
@@ -167,12 +199,12 @@ def record_or_log(
     """Record what takes rights away: signing out, revoking. With the audit storage full these must still happen, so an
     event that cannot be stored goes to the log instead, as an alert. Never for what hands something out.
 
-    Raises DatabaseError when not the event alone but the caller's whole transaction is lost (the connection broke).
+    Raises DatabaseError or AuditUnavailable when not the event alone but the caller's whole transaction is lost (the connection broke).
     """
     try:
         with transaction.atomic():
             record(kind, actor=actor, outcome=outcome, origin=origin, now=now, reason=reason, **data)
-    except DatabaseError as error:
+    except (DatabaseError, AuditUnavailable) as error:
         if connection.needs_rollback:
             # Not even the savepoint could be rolled back. Swallowed here, the caller's block would end in a silent
             # rollback, and a sign-out or a revocation that never happened would be reported as done.

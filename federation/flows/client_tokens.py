@@ -233,6 +233,40 @@ def refused(
     return error
 
 
+def note_refused_request(
+    endpoint: str, reason: str, *, error: str, client_id: str, counted: bool, origin: Origin, now: datetime
+) -> None:
+    """A request at an OAuth endpoint that did not get as far as a code or token: audited, and counted as a guess is.
+
+    `error`: the protocol's word for it. `counted`: whether the endpoint has counted this request already. Raises RateLimited,
+    of which the log tells once a window.
+    """
+    try:
+        if not counted:
+            rate_limits.hit("token", person=None, address=origin.address, now=now)
+        rate_limits.count_refusal("token", address=origin.address, now=now)
+    except RateLimited as limited:
+        note_rate_limit(limited, endpoint=endpoint, client_id=client_id, origin=origin, now=now)
+        raise
+    _note(reason, endpoint=endpoint, error=error, client_id=client_id, origin=origin, now=now)
+
+
+def note_rate_limit(limited: RateLimited, *, endpoint: str, client_id: str, origin: Origin, now: datetime) -> None:
+    """A limit refused a request at an OAuth endpoint: one event a window."""
+    if rate_limits.is_worth_an_event(limited):
+        _note(limited.reason, endpoint=endpoint, error=limited.code, client_id=client_id, origin=origin, now=now)
+
+
+def _note(reason: str, *, endpoint: str, error: str, client_id: str, origin: Origin, now: datetime) -> None:
+    # Only a client of ours by name: what stands there instead may be a code that somebody put into the wrong field.
+    client = client_id if client_id in CLIENTS else "unknown"
+    with transaction.atomic():
+        record_or_log(
+            Kind.OAUTH_REFUSED, actor="", outcome="refused", origin=origin, now=now, reason=reason,
+            endpoint=endpoint, error=error, client=client,
+        )  # fmt: skip
+
+
 def raise_refusal(error: RolegateError, *, origin: Origin, now: datetime) -> NoReturn:
     """Raise what was decided in a transaction that has committed; it weighs more than an honest use (guesses, replays)."""
     rate_limits.count_refusal("token", address=origin.address, now=now)
@@ -250,7 +284,9 @@ def rotate(refresh_token: str, *, client_id: str, origin: Origin, now: datetime)
     token_expired, wrong_client, grant_revoked, grant_expired, person_disabled, session_ended.
     """
     if not refresh_token.startswith(REFRESH_PREFIX) or not _TOKEN.fullmatch(refresh_token):
-        raise_refusal(GrantRefused("token_malformed"), origin=origin, now=now)
+        with transaction.atomic():
+            malformed = refused(Kind.TOKEN_REFUSED, GrantRefused("token_malformed"), actor="", origin=origin, now=now)
+        raise_refusal(malformed, origin=origin, now=now)
     outcome: Tokens | RolegateError
     with transaction.atomic():
         spent = RefreshToken.objects.filter(hash=digest(refresh_token), used_at__isnull=True).update(used_at=now)

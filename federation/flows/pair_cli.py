@@ -15,7 +15,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
@@ -23,7 +23,7 @@ from django.utils.crypto import salted_hmac
 
 from federation.audit.events import Kind
 from federation.audit.record import record
-from federation.errors import BadRequest, RolegateError
+from federation.errors import BadRequest, RateLimited, RolegateError
 from federation.flows import rate_limits
 from federation.flows.client_tokens import (
     ACCESS_PREFIX,
@@ -43,6 +43,8 @@ from federation.flows.client_tokens import (
     clean_text,
     digest,
     list_grants,
+    note_rate_limit,
+    note_refused_request,
     pair,
     pairing_lifetime,
     raise_refusal,
@@ -81,12 +83,15 @@ __all__ = [
     "authenticate",
     "begin_device",
     "decide_device",
+    "deny",
     "find_device",
     "is_code_challenge",
     "is_loopback_redirect",
     "issue_code",
     "list_grants",
     "normalise_user_code",
+    "note_rate_limit",
+    "note_refused_request",
     "pairing_lifetime",
     "poll_device",
     "redeem_code",
@@ -240,7 +245,7 @@ def issue_code(
         raise BadRequest("code_challenge_malformed")
     person = get_user_model().objects.get(pk=person_id)
     if not person.active:
-        raise GrantRefused("person_disabled")
+        _refuse_disabled(person, client_id, origin, now)
     code = secrets.token_urlsafe(32)
     AuthorizationCode.objects.create(
         hash=digest(code),
@@ -254,6 +259,24 @@ def issue_code(
         expires=now + CODE_LIFETIME,
     )
     return code
+
+
+def deny(person_id: uuid.UUID, *, client_id: str, origin: Origin, now: datetime) -> None:
+    """The person said no to a client that asked for a code."""
+    person = get_user_model().objects.get(pk=person_id)
+    with transaction.atomic():
+        refused(
+            Kind.CLIENT_PAIRING_DENIED, GrantRefused("denied_by_person"), actor=actor_of(person), origin=origin, now=now, client=client_id
+        )  # fmt: skip
+
+
+def _refuse_disabled(person: Any, client_id: str, origin: Origin, now: datetime) -> NoReturn:
+    """Nobody who is disabled gives a device anything."""
+    with transaction.atomic():
+        error = refused(
+            Kind.CLIENT_PAIRING_DENIED, GrantRefused("person_disabled"), actor=actor_of(person), origin=origin, now=now, client=client_id
+        )  # fmt: skip
+    raise error
 
 
 def redeem_code(
@@ -346,7 +369,11 @@ def find_device(user_code: str, *, person_id: uuid.UUID, origin: Origin, now: da
 
     Raises UserCodeRefused (user_code_unknown), TooManyUserCodes after five wrong ones within ten minutes, RateLimited.
     """
-    rate_limits.hit("device", person=str(person_id), address=origin.address, now=now)
+    try:
+        rate_limits.hit("device", person=str(person_id), address=origin.address, now=now)
+    except RateLimited as limited:
+        note_rate_limit(limited, endpoint="device", client_id="", origin=origin, now=now)
+        raise
     grant = _look_up(user_code, person_id=person_id, origin=origin, now=now)
     return DeviceRequest(
         CLIENTS[grant.client_id], grant.scope, grant.address, grant.user_agent, grant.created, grant.expires
@@ -357,10 +384,10 @@ def decide_device(user_code: str, *, person_id: uuid.UUID, allow: bool, origin: 
     """The person's answer; final. Raises what `find_device` raises, and UserCodeRefused (already_decided)."""
     grant = _look_up(user_code, person_id=person_id, origin=origin, now=now)
     outcome: RolegateError | None = None
+    person = get_user_model().objects.get(pk=person_id)
+    if not person.active:
+        _refuse_disabled(person, grant.client_id, origin, now)
     with transaction.atomic():
-        person = get_user_model().objects.get(pk=person_id)
-        if not person.active:
-            raise GrantRefused("person_disabled")
         status = DeviceGrant.Status.APPROVED if allow else DeviceGrant.Status.DENIED
         decided = DeviceGrant.objects.filter(pk=grant.pk, status=DeviceGrant.Status.PENDING, expires__gt=now).update(
             status=status, person=person, session_epoch=person.session_epoch
@@ -434,6 +461,15 @@ def poll_device(device_code: str, *, client_id: str, origin: Origin, now: dateti
             )
         elif not spent:
             outcome = _waiting(grant, now)
+            if type(outcome) is GrantRefused:
+                refused(
+                    Kind.CLIENT_PAIRING_DENIED,
+                    outcome,
+                    actor=actor_of(grant.person) if grant.person else "",
+                    origin=origin,
+                    now=now,
+                    client=client_id,
+                )
         elif reason := refusal_of(grant.person, grant.session_epoch):
             outcome = refused(
                 Kind.CLIENT_PAIRING_DENIED,

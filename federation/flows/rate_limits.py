@@ -78,7 +78,7 @@ def _check(scope: Scope, who: str, most: int, limit: Limit, now: datetime) -> No
     if over > 0:
         wait = seconds * _windows_to_wait(current, before, elapsed, most)
         raise RateLimited(
-            f"{scope}_rate", retry_after=max(1, math.ceil(round(wait, 3))), who=who, first=over <= limit.refused
+            f"{scope}_rate", retry_after=max(1, math.ceil(round(wait, 3))), told=(_key(scope, f"told {who}"), slot)
         )
 
 
@@ -93,11 +93,13 @@ def _windows_to_wait(current: int, before: int, elapsed: float, most: int) -> fl
 
 
 def is_worth_an_event(error: Exception) -> bool:
-    """False for a refusal by a limit that was exceeded before: of a flood, the audit log tells that it began.
+    """False for a refusal by a limit that was told of in this window already: of a flood, the audit log tells once a window.
 
-    Otherwise the flood would grow the log without end, and hold the lock that every sign-in and every mint waits for.
+    Otherwise the flood would grow the log without end, and hold the lock that every sign-in and every mint waits for. Asking
+    counts as telling, so that of many who are refused at once one writes: ask once, outside the transaction that failed.
     """
-    return not isinstance(error, RateLimited) or bool(error.context.get("first", True))
+    told = error.context.get("told") if isinstance(error, RateLimited) else None
+    return told is None or _count(*told)[0] == 1
 
 
 def _network(address: str) -> str:

@@ -43,6 +43,14 @@ class FlowRefused(OAuth2Error):  # type: ignore[misc]
         super().__init__(error=cause.oauth_error, description=cause.public_sentence, status_code=400)
 
 
+class Malformed(InvalidRequestError):  # type: ignore[misc]
+    """An invalid_request with the precise reason, for the audit log."""
+
+    def __init__(self, reason: str, description: str, **more: Any) -> None:
+        super().__init__(description, **more)
+        self.reason = reason
+
+
 class PublicClient(ClientMixin):  # type: ignore[misc]
     """A client without a secret: it authenticates with nothing, so only PKCE and the loopback redirect protect it."""
 
@@ -114,6 +122,7 @@ class Request(OAuth2Request):  # type: ignore[misc]
         self.payload = Payload(request)
         self.origin: Origin = request.origin  # type: ignore[attr-defined]
         self.now = now
+        self.refused: OAuth2Error | None = None  # what Authlib answered with an error
 
     @property
     def form(self) -> dict[str, Any]:
@@ -128,7 +137,7 @@ class Request(OAuth2Request):  # type: ignore[misc]
         """The parameter's value. Raises InvalidRequestError when it is missing, empty or there twice (RFC 6749 section 3.2)."""
         value = self.payload.data.get(name)
         if not value or len(self.payload.datalist[name]) > 1:
-            raise InvalidRequestError(f"The parameter {name} must be there exactly once.")
+            raise Malformed(f"{name}_not_once", f"The parameter {name} must be there exactly once.")
         return str(value)
 
 
@@ -146,8 +155,9 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         """The redirect URI. An error here is shown, never redirected: there is no place yet that may be trusted."""
         uri = request.required("redirect_uri")
         if not client.check_redirect_uri(uri):
-            raise InvalidRequestError(
-                "The redirect URI must be http://127.0.0.1:PORT/callback or http://[::1]:PORT/callback."
+            raise Malformed(
+                "redirect_uri_not_loopback",
+                "The redirect URI must be http://127.0.0.1:PORT/callback or http://[::1]:PORT/callback.",
             )
         return uri
 
@@ -190,9 +200,9 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
 def _require_s256(grant: CodeGrant, _redirect_uri: str) -> None:
     """RFC 7636 lets "plain" be the default; whoever reads the request could then redeem the code."""
     if grant.request.required("code_challenge_method") != "S256":
-        raise InvalidRequestError("The code_challenge_method must be S256.")
+        raise Malformed("code_challenge_method_not_s256", "The code_challenge_method must be S256.")
     if not pair_cli.is_code_challenge(grant.request.required("code_challenge")):
-        raise InvalidRequestError("The code_challenge must be 43 characters of base64url.")
+        raise Malformed("code_challenge_malformed", "The code_challenge must be 43 characters of base64url.")
 
 
 class RefreshGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
@@ -302,6 +312,12 @@ class Server(AuthlibServer):  # type: ignore[misc]
         made: Request = request  # the views build it, because they know the time
         return made
 
+    def handle_error_response(self, request: Request, error: OAuth2Error) -> HttpResponse:
+        """Authlib's answer; it catches its own errors, so what was refused is kept for the audit log."""
+        request.refused = error
+        response: HttpResponse = super().handle_error_response(request, error)
+        return response
+
     def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> HttpResponse:
         content = json.dumps(body) if isinstance(body, dict) else body
         response = HttpResponse(content, status=status)
@@ -325,7 +341,9 @@ class Server(AuthlibServer):  # type: ignore[misc]
         redirect_uri = CodeGrant.validate_authorization_redirect_uri(request, client)
         for name in ("response_type", "scope", "state", "code_challenge", "code_challenge_method"):
             if len(request.payload.datalist[name]) > 1:
-                raise InvalidRequestError(f"The parameter {name} must not be repeated.", redirect_uri=redirect_uri)
+                raise Malformed(
+                    f"{name}_not_once", f"The parameter {name} must not be repeated.", redirect_uri=redirect_uri
+                )
         if request.payload.response_type != "code":
             name, text = (
                 ("unsupported_response_type", "Only the response type code exists here.")

@@ -16,10 +16,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from federation.errors import BadRequest, RateLimited, RolegateError
 from federation.flows import pair_cli, rate_limits
-from portal.oauth.server import Request, build_server, metadata, with_issuer
-from portal.views.guard import FormUnreadable, fields_of
+from portal.oauth.server import FlowRefused, Request, build_server, metadata, with_issuer
+from portal.views.guard import FormUnreadable, fields_of, origin_of
 
 _SERVER = build_server()
+_COUNTED = {"token", "revoke"}  # endpoints that count each request before they read it
 _CARRIED = ("response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method")
 
 
@@ -75,12 +76,21 @@ def _protocol(request: HttpRequest, answer: Any) -> HttpResponse:
     try:
         fields_of(request)  # once, where it can be refused: it is read again all over the protocol
         made = Request(request, _now())
-        response: HttpResponse = answer(made)
-    except OAuth2Error as error:
-        response = _SERVER.handle_error_response(made, error)
+        response: HttpResponse
+        try:
+            response = answer(made)
+        except OAuth2Error as error:  # Authlib catches most of its own
+            response = _SERVER.handle_error_response(made, error)
+        if made.refused is not None:
+            response = _said_no(request, made, made.refused, response, counted=_endpoint(request) in _COUNTED)
     except FormUnreadable as error:
-        response = _refusal(BadRequest("form_unreadable", detail=str(error)), "invalid_request")
+        unreadable = _refusal(BadRequest("form_unreadable", detail=str(error)), "invalid_request")
+        response = _said_no(request, made, error, unreadable, counted=False)
     except RolegateError as error:
+        if isinstance(error, RateLimited):
+            pair_cli.note_rate_limit(
+                error, endpoint=_endpoint(request), client_id=_client_of(made), origin=origin_of(request), now=_now()
+            )
         # RFC 6749 has no code for "wait"; a device that polls knows slow_down.
         waits = isinstance(error, RateLimited) and made is not None and made.payload.data.get("device_code")
         name = "slow_down" if waits else "temporarily_unavailable"
@@ -89,6 +99,39 @@ def _protocol(request: HttpRequest, answer: Any) -> HttpResponse:
         body = {**json.loads(response.content), "request_id": request.request_id}  # type: ignore[attr-defined]
         response.content = json.dumps(body).encode()
     return response
+
+
+def _said_no(
+    request: HttpRequest, made: Request | None, error: Exception, response: HttpResponse, *, counted: bool
+) -> HttpResponse:
+    """`response` once the refusal is recorded, or the limit's where there were too many."""
+    try:
+        note_refused(request, made, error, counted=counted)
+    except RateLimited as limited:
+        return _refusal(limited, "temporarily_unavailable")
+    return response
+
+
+def note_refused(request: HttpRequest, made: Request | None, error: Exception, *, counted: bool = False) -> None:
+    """Have a refused request audited. `counted`: whether the limit has counted it already. Raises RateLimited.
+
+    What a flow refused (FlowRefused) it has recorded itself, in the transaction that decided it.
+    """
+    if isinstance(error, FlowRefused):
+        return
+    name = str(error.error) if isinstance(error, OAuth2Error) else "invalid_request"
+    reason = getattr(error, "reason", name) if isinstance(error, OAuth2Error) else "form_unreadable"
+    pair_cli.note_refused_request(
+        _endpoint(request), reason, error=name, client_id=_client_of(made), counted=counted, origin=origin_of(request), now=_now()
+    )  # fmt: skip
+
+
+def _endpoint(request: HttpRequest) -> str:
+    return request.path.rpartition("/")[2][:40]
+
+
+def _client_of(made: Request | None) -> str:
+    return str(made.payload.data.get("client_id", "")) if made is not None else ""
 
 
 def _refusal(error: RolegateError, name: str) -> HttpResponse:
@@ -109,10 +152,16 @@ def _refusal(error: RolegateError, name: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def authorize(request: HttpRequest) -> HttpResponse:
     """The authorization endpoint: asks the person, each time, and sends the answer to the client's loopback address."""
+    try:
+        fields_of(request)
+    except FormUnreadable as error:
+        note_refused(request, None, error)
+        raise BadRequest("form_unreadable", detail=str(error)) from None
     made = Request(request, _now())
     try:
         grant = _SERVER.get_consent_grant(made, None)
     except OAuth2Error as error:
+        note_refused(request, made, error)
         if error.redirect_uri:
             return with_issuer(_SERVER.handle_error_response(made, error))
         return _refused_page(request, error.error or "invalid_request", error.get_error_description() or "")
@@ -124,6 +173,8 @@ def authorize(request: HttpRequest) -> HttpResponse:
     decision = request.POST.get("decision") if request.method == "POST" else None
     if decision in {"allow", "deny"}:
         person = request.user if decision == "allow" else None
+        if person is None:
+            pair_cli.deny(request.user.pk, client_id=grant.client.client_id, origin=made.origin, now=made.now)
         return with_issuer(_SERVER.create_authorization_response(made, grant_user=person, grant=grant))
     context = {
         "client": grant.client.client,
@@ -160,6 +211,8 @@ def device(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return HttpResponseRedirect("/signin/?next=/device/")
     if request.method != "POST":
+        if request.GET:
+            return HttpResponseRedirect(request.path)  # out of the address bar too, and of every link that repeats it
         return render(request, "oauth/device.html", {})
     origin, now = request.origin, _now()  # type: ignore[attr-defined]
     person_id = request.user.pk

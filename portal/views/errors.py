@@ -7,8 +7,9 @@ import sys
 import structlog
 from django.http import HttpRequest, HttpResponse
 
-from federation.errors import AccessDenied, BadRequest, NotFound, RolegateError
+from federation.errors import AccessDenied, BadRequest, NotFound, RateLimited, RolegateError
 from portal.middleware import DATABASE_AWAY, database_away, error_response
+from portal.oauth.views import note_refused
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,12 @@ class PageForbidden(AccessDenied):
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400: malformed, too large, or for a host that is not ours."""
+    if request.path == "/oauth/authorize":
+        # The check of the form's token meets an unreadable form before the endpoint does.
+        try:
+            note_refused(request, None, exception)
+        except RateLimited as limited:
+            return _refused(request, limited)
     return _refused(request, BadRequest(_reason(exception)))
 
 

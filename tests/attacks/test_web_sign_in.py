@@ -3,6 +3,8 @@
 import json
 import re
 import threading
+from collections import Counter
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -246,6 +248,19 @@ def test_a_flood_is_refused_and_the_audit_log_tells_of_it_once(saml_provider, mo
     refused = [a for a in answers if a.status_code == 429 or b"rate_limited" in a.content]
     assert len(refused) >= 24
     assert not SignInState.objects.exists()
+
+
+def test_a_flood_of_forgeries_tells_of_itself_once_a_minute(saml_provider, browser, clock, monkeypatch):
+    """Each forgery weighs ten: around the limit, the weights must not let the flood write one event an attempt."""
+    saml_provider()
+    monkeypatch.setitem(rate_limits.LIMITS, "sign_in", rate_limits.Limit(60, 20, 100, refused=10))
+    for _ in range(6):
+        for _ in range(40):
+            browser.post("/saml/corp/acs", {"SAMLResponse": "x"})
+        clock.now += timedelta(seconds=10)
+    reasons = Counter(AuditEvent.objects.filter(kind="sign_in").values_list("reason", flat=True))
+    assert reasons["sign_in_rate"] <= 2  # the minute that the flood began in, and the next
+    assert sum(reasons.values()) < 25
 
 
 def test_a_flood_of_starts_is_refused_too(saml_provider, monkeypatch):

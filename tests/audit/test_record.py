@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from federation.audit import export, record
 from federation.audit.events import Kind, Origin
@@ -186,3 +195,48 @@ def test_on_postgresql_what_is_recorded_is_not_truncated(db, publish, gateway_ke
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(sql)
     assert record.verify() == []
+
+
+# --- The log's own storage ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", [ProgrammingError, IntegrityError, DataError]
+)  # its table is gone or closed; its head behind its rows
+def test_a_log_that_cannot_be_written_is_no_bug_of_whoever_acted(db, monkeypatch, kind):
+    def fails(event):
+        raise kind("permission denied for table federation_auditevent\nDETAIL: a row")
+
+    monkeypatch.setattr(record, "_append", fails)
+    with pytest.raises(record.AuditUnavailable) as caught:
+        write()
+    assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "service_unavailable", 30)
+    assert "DETAIL" not in caught.value.detail
+
+
+def test_a_head_that_was_put_back_lets_nobody_write_over_what_is_there(db):
+    write(3)
+    AuditHead.objects.all().delete()
+    with pytest.raises(record.AuditUnavailable), transaction.atomic():
+        write()
+    assert AuditEvent.objects.count() == 3
+
+
+def test_what_takes_rights_away_is_done_all_the_same(db, monkeypatch, caplog):
+    def fails(event):
+        raise ProgrammingError("gone")
+
+    monkeypatch.setattr(record, "_append", fails)
+    with transaction.atomic():
+        record.record_or_log(Kind.REVOKED, actor="x", outcome="ok", origin=ORIGIN, now=AT)
+    assert "audit_event_lost" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [OperationalError, InternalError])
+def test_a_database_that_is_away_says_so_itself(db, monkeypatch, kind):
+    def fails(event):
+        raise kind("the database system is starting up")
+
+    monkeypatch.setattr(record, "_append", fails)
+    with pytest.raises(kind):
+        write()

@@ -18,6 +18,11 @@ CREATE FUNCTION test_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'could not extend file "base/16384/16999": No space left on device' USING ERRCODE = '53100'; END $$;
 CREATE TRIGGER test_full BEFORE INSERT ON federation_auditevent FOR EACH ROW EXECUTE FUNCTION test_full()
 """
+CLOSED = """
+CREATE FUNCTION test_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE EXCEPTION 'permission denied for table federation_auditevent' USING ERRCODE = '42501'; END $$;
+CREATE TRIGGER test_full BEFORE INSERT ON federation_auditevent FOR EACH ROW EXECUTE FUNCTION test_full()
+"""
 BROKEN = """
 CREATE FUNCTION test_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
@@ -42,7 +47,8 @@ class Fault:
 
 FAULTS = {
     "disk full": Fault(FULL, WELL, 503, "service_unavailable"),
-    "table gone": Fault(GONE, FOUND, 500, "internal_error"),
+    "table gone": Fault(GONE, FOUND, 503, "service_unavailable"),
+    "closed to our role": Fault(CLOSED, WELL, 503, "service_unavailable"),
 }
 
 
@@ -91,9 +97,9 @@ def test_nothing_is_handed_out_and_nothing_changes(town: Town, fault: Fault) -> 
 
         document = mapping_document([])
         document["mapping"] = []
-        with pytest.raises(RuntimeError, match=r"No space left|does not exist"):
+        with pytest.raises(RuntimeError, match=r"No space left|does not exist|permission denied"):
             gateway.apply(document)
-        with pytest.raises(RuntimeError, match=r"No space left|does not exist"):
+        with pytest.raises(RuntimeError, match=r"No space left|does not exist|permission denied"):
             gateway.manage("keys", "rotate", "saml", "--at-once")
 
         assert alice.get(f"{gateway.url}/").status == 200  # looking needs no event

@@ -2,12 +2,13 @@
 
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 
-from federation.errors import RateLimited
+from federation.errors import BadRequest, RateLimited
 from federation.flows import rate_limits
 from federation.models import RateWindow
 
@@ -115,6 +116,43 @@ def test_refused_attempts_count_so_that_a_flood_does_not_let_one_through_a_secon
         with_refusals = how_many(after=1)
     assert with_refusals == 0
     assert RateWindow.objects.get().count > 50
+
+
+def test_of_a_flood_the_log_is_told_once_a_window_for_each(db, monkeypatch):
+    """Refused attempts weigh ten here, and the count of the window before fades: neither makes it be told more often."""
+    monkeypatch.setitem(rate_limits.LIMITS, "sign_in", rate_limits.Limit(60, 20, 50, refused=10))
+    told = {}
+    for second in range(300):
+        for who in ({"person": "alice", "address": ""}, {"person": None, "address": "192.0.2.7"}):
+            try:
+                rate_limits.hit("sign_in", now=START + timedelta(seconds=second), **who)
+                rate_limits.count_refusal("sign_in", address=who["address"], now=START + timedelta(seconds=second))
+            except RateLimited as error:
+                key = str(who), second // 60
+                told[key] = told.get(key, 0) + rate_limits.is_worth_an_event(error)
+    assert set(told.values()) == {1}
+    assert len(told) == 10
+
+
+def test_of_many_at_once_one_tells(transactional_db):
+    with pytest.raises(RateLimited) as caught:
+        for _ in range(11):
+            hit()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: _in_a_thread(caught.value), range(24)))
+    assert sorted(answers) == [False] * 23 + [True]
+
+
+def _in_a_thread(error):
+    try:
+        return rate_limits.is_worth_an_event(error)
+    finally:
+        connection.close()
+
+
+def test_other_errors_are_always_worth_an_event():
+    assert rate_limits.is_worth_an_event(BadRequest("x"))
+    assert rate_limits.is_worth_an_event(RateLimited("somebody_elses_limit"))
 
 
 def test_the_factor_multiplies_every_limit(db, settings):

@@ -232,7 +232,9 @@ def test_an_unknown_scope_is_invalid_scope(client, db):
 def test_the_page_asks_for_the_code_and_ignores_one_in_the_link(client, alice):
     start = start_over_http()
     client.force_login(alice)
-    page = client.get("/device/", {"user_code": start["user_code"]}).content.decode()
+    answer = client.get("/device/", {"user_code": start["user_code"]}, follow=True)
+    assert answer.redirect_chain == [("/device/", 302)]
+    page = answer.content.decode()
     assert start["user_code"] not in page
     assert start["user_code"].replace("-", "") not in page
 

@@ -97,10 +97,10 @@ def audit_log(now: datetime) -> Iterator[Finding]:
             raise _Undo
     except _Undo:
         pass
-    except DatabaseError as error:
+    except (DatabaseError, audit.AuditUnavailable) as error:
         yield problem(
             "audit_not_writable",
-            f"The audit log cannot be written: {str(error).partition(chr(10))[0][:200]}",
+            f"The audit log cannot be written: {str(error).partition(chr(10))[0][:300]}",
             "Make room on the database's disk, or give the gateway's role INSERT on it. Until then nothing is minted and nobody signs in.",
         )
         return
