@@ -101,12 +101,22 @@ class InForce:
         return self.grants[key]
 
 
+@dataclass(slots=True)
+class Use:
+    """How one person used one role: when last, at which page of the console, how often."""
+
+    at: datetime
+    destination: str
+    times: int = 1
+
+
 class Days:
-    """Makes the events. `last_used`: role ARN -> when it was last used, once `entries` has been read to its end."""
+    """Makes the events. `last_used`: role ARN -> when it was last used; `used_by`: the same for each person; once `entries` was called."""
 
     def __init__(self, company: Company, people: Sequence[Known], revisions: Sequence[InForce]) -> None:
         self.company, self.people, self.revisions = company, people, revisions
         self.last_used: dict[str, datetime] = {}
+        self.used_by: dict[tuple[uuid.UUID, str], Use] = {}
         self._chance = random.Random("ninety days of Example Corp")  # noqa: S311  the same company each time, no secret
         self._favourites: dict[Any, tuple[Sequence[Grant], Sequence[int]]] = {}
 
@@ -272,6 +282,9 @@ class Days:
                 or f"https://{grant.account.region or 'us-east-1'}.console.aws.amazon.com/console/home",
             }
             yield Entry(Kind.CONSOLE, known.actor, "ok", origin, after, data=data)
+        use = self.used_by.setdefault((known.id, grant.role_arn), Use(at, "", 0))
+        use.at, use.times = max(at, use.at), use.times + 1
+        use.destination = "" if command_line else str(data.get("destination", ""))
         self.last_used[grant.role_arn] = max(at, self.last_used.get(grant.role_arn, at))
 
     def _denied(self, known: Known, at: datetime) -> Entry | None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import transaction
 
+from config.demo_history import requests
 from config.demo_history.company import Claims, Company, Revision
 from config.demo_history.days import COMMAND_LINE, Days, InForce, Known, known
 from federation.audit.events import Kind, Origin
@@ -28,6 +29,7 @@ from federation.models import current
 from federation.models.accounts import OrganizationAccount
 from federation.models.audit import AuditEvent
 from federation.models.clients import TokenFamily
+from federation.models.marks import RoleMark
 from federation.models.people import PastClaims, Person
 from federation.models.sessions import PortalSession
 from federation.models.sync import Source, TaskRun
@@ -68,6 +70,7 @@ class _Writer:
         entries.sort(key=lambda entry: entry.now)
         self._in_order_of_time(entries)
         self._last_claims()
+        self._marks(days)
         self._open_sessions()
         self._runs()
         current.forget()
@@ -110,6 +113,7 @@ class _Writer:
                 for one in self.people
                 if one.employee.left is not None
             ),
+            *requests.milestones(self.company, self.by_login),
         ]
 
     def _publish(self, revision: Revision, at: datetime) -> None:
@@ -211,6 +215,19 @@ class _Writer:
             entries.append(Entry(Kind.CLIENT_PAIRED, one.actor, "ok", origin, at, data=data))
         TokenFamily.objects.bulk_create(families, batch_size=_BATCH)
         return entries
+
+    def _marks(self, days: Days) -> None:
+        """What people used last, and their favourites among it."""
+        RoleMark.objects.bulk_create(
+            [
+                RoleMark(
+                    person_id=person_id, role_arn=arn, used_at=use.at, destination=use.destination,
+                    favourite_at=use.at if use.times > 12 else None,
+                )
+                for (person_id, arn), use in days.used_by.items()
+            ],
+            batch_size=_BATCH,
+        )  # fmt: skip
 
     def _open_sessions(self) -> None:
         """The sessions of those who came during the last hours. Nobody has their cookies: the keys are random."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from federation.mapping.rules import IdentityProvider, SamlProvider
 from federation.models import current
 from federation.models.providers import ProviderMetadata
 from federation.signin import certificates
-from federation.signin.metadata import IdpMetadata, parse_idp_metadata
+from federation.signin.metadata import IdpMetadata, certificates_of, parse_idp_metadata
 from federation.signin.oidc import ProviderDocuments
 
 log = structlog.get_logger(__name__)
@@ -100,15 +102,36 @@ def saml_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
     return _fetch(provider, saml, row, now)
 
 
+def _download(saml: SamlProvider, now: datetime) -> tuple[str, IdpMetadata]:
+    """(the document, what it says), asked of the provider now. Raises ProviderUnavailable, MetadataInvalid, UnicodeDecodeError."""
+    answer = net.request("GET", saml.metadata_url, headers={"Accept": "application/samlmetadata+xml, application/xml"})
+    if answer.status != 200:
+        raise ProviderUnavailable("metadata_status", detail=f"{saml.metadata_url}: HTTP {answer.status}")
+    metadata = parse_idp_metadata(answer.body, now=now, pinned_certificate=saml.metadata_certificate)
+    return answer.body.decode("utf-8"), metadata
+
+
+def unkept_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
+    """The metadata as the source has it now, for a provider that is not in force: no copy of another one is touched.
+
+    Raises ProviderUnavailable, MetadataInvalid.
+    """
+    saml = provider.saml
+    if saml is None:
+        raise ProviderUnavailable("not_a_saml_provider", detail=provider.slug)
+    if saml.metadata_xml:
+        return parse_idp_metadata(saml.metadata_xml.encode(), now=now, pinned_certificate=saml.metadata_certificate)
+    if saml.metadata_file:
+        return saml_metadata(provider, now=now)
+    try:
+        return _download(saml, now)[1]
+    except UnicodeDecodeError as error:
+        raise ProviderUnavailable("metadata_not_utf8", detail=provider.slug) from error
+
+
 def _fetch(provider: IdentityProvider, saml: SamlProvider, row: ProviderMetadata | None, now: datetime) -> IdpMetadata:
     try:
-        answer = net.request(
-            "GET", saml.metadata_url, headers={"Accept": "application/samlmetadata+xml, application/xml"}
-        )
-        if answer.status != 200:
-            raise ProviderUnavailable("metadata_status", detail=f"{saml.metadata_url}: HTTP {answer.status}")
-        metadata = parse_idp_metadata(answer.body, now=now, pinned_certificate=saml.metadata_certificate)
-        document = answer.body.decode("utf-8")
+        document, metadata = _download(saml, now)
     except (RolegateError, UnicodeDecodeError) as error:
         reason = error.reason if isinstance(error, RolegateError) else "not_utf8"
         log.warning("provider_metadata_not_refreshed", provider=provider.slug, reason=reason, detail=str(error)[:300])
@@ -177,14 +200,116 @@ def _facts(metadata: IdpMetadata) -> dict[str, Any]:
     }
 
 
+def refresh(provider: IdentityProvider, *, now: datetime) -> str:
+    """Ask one provider of the mapping in force for its documents now. Returns "fetched", or the reason why not.
+
+    Raises nothing for what the provider did: the last good copy goes on.
+    """
+    saml = provider.saml
+    try:
+        if saml is None:
+            return _look_at_openid(provider, now=now)
+        if not saml.metadata_url:
+            saml_metadata(provider, now=now)
+            return "fetched"
+        row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()
+        _fetch(provider, saml, row, now)
+    except RolegateError as error:
+        return error.reason
+    return ProviderMetadata.objects.values_list("last_error", flat=True).get(provider=provider.slug) or "fetched"
+
+
+def _look_at_openid(provider: IdentityProvider, *, now: datetime) -> str:
+    """Ask for discovery and keys, and note what they say: for people to see. A sign-in asks for itself."""
+    issuer = provider.oidc.issuer if provider.oidc else ""
+    before = ProviderMetadata.objects.filter(provider=provider.slug, source=issuer).first()
+    try:
+        discovery = oidc_documents.discovery(issuer, now=now)
+        keys = oidc_documents.keys(issuer, now=now, again=True)
+    except RolegateError as error:
+        if before is not None:
+            ProviderMetadata.objects.filter(pk=before.pk).update(checked_at=now, last_error=error.reason)
+        return error.reason
+    said = {
+        "authorization_endpoint": discovery.authorization_endpoint,
+        "userinfo_endpoint": discovery.userinfo_endpoint,
+        "end_session_endpoint": discovery.end_session_endpoint,
+        "keys": [{"kid": key.kid, "type": key.type, "algorithm": key.algorithm} for key in keys],
+    }
+    ProviderMetadata.objects.update_or_create(
+        provider=provider.slug,
+        defaults={
+            "source": issuer, "document": json.dumps(said), "fetched_at": now, "checked_at": now, "valid_until": None,
+            "last_error": "",
+        },
+    )  # fmt: skip
+    return "fetched"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a provider's documents, for people to look at; nothing is asked of the provider for it.
+
+    `certificates`: PEM, every one that the document has for signing, also one that may not be used. `problem`: why the copy
+    cannot be used, "" where it can. `keys`: of a JWKS, as kid, type and algorithm.
+    """
+
+    fetched_at: datetime | None = None
+    checked_at: datetime | None = None
+    valid_until: datetime | None = None
+    last_error: str = ""
+    problem: str = ""
+    entity_id: str = ""
+    sso_url: str = ""
+    slo_url: str = ""
+    certificates: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str, str], ...] = ()
+
+
+def kept(provider: IdentityProvider, row: ProviderMetadata | None, *, now: datetime) -> Kept:
+    """What is kept of this provider. `row`: its row, if there is one. Asks neither the database nor the network."""
+    saml = provider.saml
+    if saml is None:
+        if row is None or provider.oidc is None or row.source != provider.oidc.issuer:
+            return Kept()
+        said = json.loads(row.document)
+        keys = tuple((key["kid"], key["type"], key["algorithm"]) for key in said["keys"])
+        return Kept(
+            row.fetched_at, row.checked_at, last_error=row.last_error, entity_id=row.source,
+            sso_url=said["authorization_endpoint"], slo_url=said["end_session_endpoint"], keys=keys,
+        )  # fmt: skip
+    document, found = saml.metadata_xml, Kept()
+    if saml.metadata_file:
+        try:
+            document = Path(saml.metadata_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return Kept(problem="metadata_file_unreadable")
+    elif saml.metadata_url:
+        if row is None or row.source != source(saml):
+            return found
+        document = row.document
+        found = Kept(row.fetched_at, row.checked_at, row.valid_until, row.last_error)
+    found = replace(found, certificates=certificates_of(document.encode()))
+    try:
+        metadata = _parse(provider.slug, document, saml, now)
+    except RolegateError as error:
+        return replace(found, problem=error.reason)
+    return replace(
+        found, valid_until=metadata.valid_until, entity_id=metadata.entity_id, sso_url=metadata.sso_redirect_url,
+        slo_url=metadata.slo_url,
+    )  # fmt: skip
+
+
 def refresh_all(*, now: datetime) -> dict[str, str]:
-    """Fetch every enabled SAML provider's metadata that is older than half its life.
+    """Fetch every enabled provider's documents: SAML metadata older than half its life, OpenID Connect's each time.
 
     Returns slug -> "fresh", "fetched", or the reason for which it could not be had (also where the last good copy goes on).
     """
     results: dict[str, str] = {}
     for provider in current.mapping().document.identity_providers:
         saml = provider.saml
+        if provider.enabled and provider.oidc is not None:
+            results[provider.slug] = _look_at_openid(provider, now=now)
         if not provider.enabled or saml is None or not saml.metadata_url:
             continue
         row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()

@@ -18,6 +18,7 @@ from federation.models.clients import (
     TokenFamily,
     WrongUserCode,
 )
+from federation.models.providers import ProviderTrial
 from federation.models.requests import Letter
 from federation.models.sessions import PortalSession, SignInState, UsedCredential
 
@@ -49,6 +50,7 @@ def purge_expired(*, now: datetime) -> dict[str, int]:
         "refresh_tokens": RefreshToken.objects.filter(expires__lt=now - timedelta(days=8)),
         # Bodies name people and reasons: kept as long as somebody may ask whether it was sent.
         "letters": Letter.objects.filter(created_at__lt=now - timedelta(days=30)),
+        "provider_trials": ProviderTrial.objects.filter(changed_at__lt=later),
         "families": TokenFamily.objects.filter(expires__lt=now - timedelta(days=30)),
     }
     return {name: rows.delete()[0] for name, rows in gone.items()}

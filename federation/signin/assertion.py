@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -71,6 +71,24 @@ def instant(text: str | None) -> datetime:
     return whole + timedelta(microseconds=int((found[2] or "0").ljust(6, "0")[:6]))
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Everything that a verified assertion says of a person, before any of it is read through a claim map.
+
+    `attributes`: (Name, FriendlyName, values) each, in order. `contexts`: AuthnContextClassRef. The instants are as written.
+    """
+
+    name_id: NameId | None
+    attributes: tuple[tuple[str, str, tuple[str, ...]], ...]
+    contexts: tuple[str, ...]
+    authenticated_at: str
+    session_ends: str
+    session_index: str
+
+
+Witness = Callable[[Received], None]
+
+
 def read(
     assertion: Element,
     envelope: Envelope,
@@ -81,10 +99,12 @@ def read(
     is_outstanding: Callable[[str], bool],
     now: datetime,
     max_validity: timedelta = MAX_VALIDITY,
+    witness: Witness | None = None,
 ) -> Verified:
     """Check what `assertion` says, strictly, and turn it into a Verified.
 
-    `entity_id`: the identity provider's. Raises SamlRefused with one of the reasons under "What the message says" and
+    `entity_id`: the identity provider's. `witness`: told what was received once every check has passed, also where the
+    claim map then finds no person in it. Raises SamlRefused with one of the reasons under "What the message says" and
     "Whom it is about".
     """
     _check_issuers(assertion, envelope, entity_id)
@@ -96,6 +116,8 @@ def read(
     _check_audience(assertion, sp)
     in_response_to = _check_confirmation(assertion, envelope, sp, provider, is_outstanding)
     name_id = _name_id(assertion, sp)
+    if witness is not None:
+        witness(received(assertion, name_id))
     identity = _identity(assertion, name_id, provider, now)
     issuer = assertion.findtext(SAML + "Issuer") or ""
     return Verified(
@@ -230,11 +252,58 @@ def _name_id(assertion: Element, sp: ServiceProvider) -> NameId | None:
 
 
 def _identity(assertion: Element, name_id: NameId | None, provider: IdentityProvider, now: datetime) -> Identity:
-    claims = provider.claims
-    values = _Values(assertion, name_id)
     statement = _one(assertion, SAML + "AuthnStatement")
     contexts = {ref.text or "" for ref in statement.iter(SAML + "AuthnContextClassRef")}
     session_ends = statement.get("SessionNotOnOrAfter")
+    return _person(
+        _Values.of_assertion(assertion, name_id), name_id, contexts, provider, now,
+        authenticated_at=instant(statement.get("AuthnInstant")),
+        session_index=statement.get("SessionIndex", ""),
+        expires_at=instant(session_ends) if session_ends else None,
+    )  # fmt: skip
+
+
+def received(assertion: Element, name_id: NameId | None) -> Received:
+    """What a verified assertion says. Raises SamlRefused: value_not_text, value_too_long, control_character."""
+    statement = _one(assertion, SAML + "AuthnStatement")
+    return Received(
+        name_id=name_id,
+        attributes=tuple(
+            (attribute.get("Name", ""), attribute.get("FriendlyName", ""), tuple(_text(value) for value in attribute))
+            for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute")
+        ),
+        contexts=tuple(ref.text or "" for ref in statement.iter(SAML + "AuthnContextClassRef")),
+        authenticated_at=statement.get("AuthnInstant", ""),
+        session_ends=statement.get("SessionNotOnOrAfter", ""),
+        session_index=statement.get("SessionIndex", ""),
+    )
+
+
+def identity_of(told: Received, provider: IdentityProvider, now: datetime) -> Identity:
+    """The person that the claim map of `provider` finds in what was received: for trying another claim map.
+
+    Raises SamlRefused as a sign-in does.
+    """
+    return _person(
+        _Values.of_received(told), told.name_id, set(told.contexts), provider, now,
+        authenticated_at=instant(told.authenticated_at),
+        session_index=told.session_index,
+        expires_at=instant(told.session_ends) if told.session_ends else None,
+    )  # fmt: skip
+
+
+def _person(
+    values: _Values,
+    name_id: NameId | None,
+    contexts: set[str],
+    provider: IdentityProvider,
+    now: datetime,
+    *,
+    authenticated_at: datetime,
+    session_index: str,
+    expires_at: datetime | None,
+) -> Identity:
+    claims = provider.claims
     groups = values.of(claims.groups)
     if len(groups) > MAX_GROUPS:
         raise refused(Reason.TOO_MANY_GROUPS, str(len(groups)))
@@ -244,12 +313,12 @@ def _identity(assertion: Element, name_id: NameId | None, provider: IdentityProv
         email=values.first(claims.email),
         groups=frozenset(groups),
         verified_at=now,
-        authenticated_at=instant(statement.get("AuthnInstant")),
+        authenticated_at=authenticated_at,
         attributes=MappingProxyType({key: values.of(name) for key, name in claims.attributes.items()}),
         mfa=not (contexts | set(values.of(METHODS))).isdisjoint(claims.mfa),
         groups_complete=not values.has(OVERAGE),
-        session_index=statement.get("SessionIndex", ""),
-        expires_at=instant(session_ends) if session_ends else None,
+        session_index=session_index,
+        expires_at=expires_at,
     )
 
 
@@ -272,13 +341,28 @@ def _subject(values: _Values, name_id: NameId | None, slug: str, claims: ClaimMa
 class _Values:
     """The attributes of an assertion by Name, then by FriendlyName; both compared exactly. Values are read on demand."""
 
-    def __init__(self, assertion: Element, name_id: NameId | None) -> None:
+    def __init__(self, name_id: NameId | None) -> None:
         self._name_id = name_id
-        self._named: dict[str, list[Element]] = {}
-        self._friendly: dict[str, list[Element]] = {}
+        self._named: dict[str, list[Iterable[Element | str]]] = {}
+        self._friendly: dict[str, list[Iterable[Element | str]]] = {}
+
+    @classmethod
+    def of_assertion(cls, assertion: Element, name_id: NameId | None) -> _Values:
+        values = cls(name_id)
         for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
-            self._named.setdefault(attribute.get("Name", ""), []).append(attribute)
-            self._friendly.setdefault(attribute.get("FriendlyName", ""), []).append(attribute)
+            values._add(attribute.get("Name", ""), attribute.get("FriendlyName", ""), attribute)
+        return values
+
+    @classmethod
+    def of_received(cls, told: Received) -> _Values:
+        values = cls(told.name_id)
+        for name, friendly, texts in told.attributes:
+            values._add(name, friendly, texts)
+        return values
+
+    def _add(self, name: str, friendly: str, values: Iterable[Element | str]) -> None:
+        self._named.setdefault(name, []).append(values)
+        self._friendly.setdefault(friendly, []).append(values)
 
     def has(self, name: str) -> bool:
         return name in self._named
@@ -290,7 +374,7 @@ class _Values:
         if name == "NameID":
             return () if self._name_id is None else (self._name_id.value,)
         attributes = self._named.get(name) or self._friendly.get(name) or []
-        texts = [_text(value) for attribute in attributes for value in attribute]
+        texts = [value if isinstance(value, str) else _text(value) for values in attributes for value in values]
         return tuple(text for text in texts if text)
 
     def first(self, name: str) -> str:

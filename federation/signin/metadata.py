@@ -83,6 +83,27 @@ def parse_idp_metadata(xml: bytes, *, now: datetime, pinned_certificate: str = "
         raise MetadataInvalid(error.reason, detail=error.detail) from error
 
 
+def certificates_of(xml: bytes) -> tuple[str, ...]:
+    """Every signing certificate that a metadata document names, PEM, whether it may be used or not: for people to look at.
+
+    Empty where the document cannot be read. Nothing may be believed because of it: no signature is checked.
+    """
+    found: list[str] = []
+    try:
+        root = shape.parse(xml, max_bytes=MAX_BYTES, lenient=True)
+        for descriptor in root.iter(MD + "KeyDescriptor"):
+            parent = descriptor.getparent()
+            if descriptor.get("use", "signing") != "signing" or parent is None or parent.tag != MD + "IDPSSODescriptor":
+                continue
+            for node in descriptor.iterfind(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"):
+                pem = certificates.pem_of(node.text or "")
+                if pem not in found:
+                    found.append(pem)
+    except SamlRefused:
+        return tuple(found)
+    return tuple(found)
+
+
 def _verified(root: Element, pem: str, now: datetime) -> Element:
     """What the signature on the root covers: the root itself, no descendant (a signed entity in a forged list)."""
     pems = certificates.usable((pem,), now)

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,6 +27,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_token_request
 from joserfc.util import urlsafe_b64encode
 
 from federation.errors import ConfigurationError, OidcRefused, ProviderUnavailable, UnknownProvider
+from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider, OidcProvider
 from federation.net import Answer
 from federation.signin.jwks import (
@@ -104,13 +105,35 @@ class LogoutToken:
     expires: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Everything that the provider said of a person: the ID token's claims, those of userinfo, whether groups were left out."""
+
+    id_token: Mapping[str, Any] = field(repr=False)
+    userinfo: Mapping[str, Any] = field(repr=False)
+    partial: bool
+
+
+Witness = Callable[[Received], None]
+
+
+def identity_of(told: Received, provider: IdentityProvider, now: datetime) -> Identity:
+    """The person that the claim map of `provider` finds in what was received: for trying another claim map.
+
+    Raises OidcRefused as a sign-in does.
+    """
+    return identity(provider, told.id_token, told.userinfo, partial=told.partial, now=now)
+
+
 # --- Begin -------------------------------------------------------------------------------------------
 
 
 def begin(
-    provider: IdentityProvider, documents: ProviderDocuments, *, redirect_uri: str, now: datetime
+    provider: IdentityProvider, documents: ProviderDocuments, *, redirect_uri: str, now: datetime, label: str = ""
 ) -> AuthorizationRequest:
     """A new authorization request (OIDC Core 3.1.2.1). `redirect_uri`: absolute, as registered at the provider.
+
+    `label`: what the state begins with, to tell kinds of sign-ins apart; it proves nothing.
 
     Raises ProviderUnavailable, OidcRefused(pkce_unsupported), ConfigurationError, UnknownProvider.
     """
@@ -119,7 +142,7 @@ def begin(
     if not discovery.pkce_s256:
         # A provider that knows only `plain` would hand an intercepted code to whoever saw the request (RFC 9700 2.1.1).
         raise refused(Reason.PKCE_UNSUPPORTED)
-    state, nonce, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+    state, nonce, verifier = label + secrets.token_urlsafe(32), secrets.token_urlsafe(32), secrets.token_urlsafe(64)
     scopes = client.scopes if "openid" in client.scopes else ("openid", *client.scopes)
     authlib = OAuth2Client(
         None,
@@ -156,8 +179,12 @@ def complete(
     nonce: str,
     code_verifier: str,
     now: datetime,
+    witness: Witness | None = None,
 ) -> Verified:
     """Turn the callback's `params` into a verified sign-in; one call to the token endpoint, at most one to userinfo.
+
+    `witness`: told what was received once every check has passed, also where the claim map then finds no person in it.
+    For it userinfo is asked too where the ID token would do.
 
     `state`, `nonce`, `code_verifier`: what `begin` gave for this browser; the caller has already used up the state.
     Raises OidcRefused with a reason of `oidc_reasons.Reason`, ProviderUnavailable, ConfigurationError, UnknownProvider.
@@ -182,9 +209,11 @@ def complete(
     claims = verify_id_token(provider, documents, id_token, nonce=nonce, access_token=access_token, code=code, now=now)
     partial, extra = overage(claims, provider.claims.groups, signed=True), {}
     # On overage nothing is asked: what the provider would not say here, the directory knows.
-    if discovery.userinfo_endpoint and not partial and incomplete(provider, claims):
+    if discovery.userinfo_endpoint and not partial and (incomplete(provider, claims) or (witness and access_token)):
         extra = _userinfo(documents, discovery.userinfo_endpoint, access_token, subject=claims["sub"])
         partial = overage(extra, provider.claims.groups, signed=False)
+    if witness is not None:
+        witness(Received(claims, extra, partial))
     person = identity(provider, claims, extra, partial=partial, now=now)
     unique = short_text(claims, "jti", Reason.JTI_MALFORMED) or id_token
     return Verified(

@@ -31,7 +31,7 @@ from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 from federation.errors import ConfigurationError, SamlRefused
 from federation.mapping.rules import IdentityProvider
 from federation.signin import certificates, decryption, shape, signatures
-from federation.signin.assertion import CLOCK_SKEW, MAX_VALIDITY, envelope_of, read
+from federation.signin.assertion import CLOCK_SKEW, MAX_VALIDITY, Witness, envelope_of, read
 from federation.signin.grammar import DS, SAML, SAMLP, XENC11, Element
 from federation.signin.messages import (
     authn_request,
@@ -69,12 +69,13 @@ def verify_response(
     is_outstanding: Callable[[str], bool],
     now: datetime,
     max_validity: timedelta = MAX_VALIDITY,
+    witness: Witness | None = None,
 ) -> Verified:
     """Verify what a browser posted to the assertion consumer service (bindings 3.5, profiles 4.1.4).
 
     `saml_response`: the form field, Base64. `is_outstanding(id)`: whether we sent this provider a request of that id
-    which no response has used yet. `max_validity`: longest validity that an assertion may claim. Raises SamlRefused
-    with a reason from `reasons`; the caller must still insert `Verified.replay_key` once.
+    which no response has used yet. `max_validity`: longest validity that an assertion may claim. `witness`: as in
+    `assertion.read`. Raises SamlRefused with a reason from `reasons`; the caller must still insert `Verified.replay_key` once.
     """
     pems = trusted_certificates(idp, provider, now)
     root = shape.parse(shape.from_base64(saml_response))
@@ -98,6 +99,7 @@ def verify_response(
         is_outstanding=is_outstanding,
         now=now,
         max_validity=max_validity,
+        witness=witness if verdict is None else None,
     )
     if verdict is not None:
         # Our own checks have found nothing to name more precisely; python3-saml's word stands.

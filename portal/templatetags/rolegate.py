@@ -46,6 +46,12 @@ def outside(value: object) -> SafeString:
 
 
 @register.filter
+def said(sentence: str) -> str:
+    """A sentence of an error in the reader's language, where the catalogues have it: errors know no Django."""
+    return gettext(sentence) if sentence else ""
+
+
+@register.filter
 def span_of_time(seconds: int | None) -> str:
     """Whole seconds as people say it: 3600 -> "1 h", 5400 -> "1 h 30 min", 172800 -> "2 d"; None -> ""."""
     if seconds is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from federation.errors import OidcRefused, RateLimited, RolegateError
-from federation.flows import sign_in, sign_out
+from federation.flows import provider_trials, sign_in, sign_out
+from federation.models.people import Person
 from portal.views.guard import FormUnreadable, fields_of, origin_of
 from portal.views.sign_in import binding_of, establish
 
@@ -22,6 +24,15 @@ def callback(request: HttpRequest, provider: str) -> HttpResponse:
         raise sign_in.refuse_unreadable(
             OidcRefused, provider, cause=str(error), origin=origin_of(request), now=timezone.now()
         ) from None
+    if fields.get("state", "").startswith(
+        provider_trials.LABEL
+    ):  # a test sign-in of staff: their session stays as it is
+        person = request.user if isinstance(request.user, Person) else None
+        tried = provider_trials.receive_oidc(
+            provider, params=fields, person=person, origin=origin_of(request), now=timezone.now()
+        )
+        if tried is not None:
+            return HttpResponseRedirect(reverse("staff-provider-trial", args=[tried]) + "#test")
     signed_in = sign_in.complete_oidc(
         provider,
         params=fields,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from urllib.parse import quote, urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from federation import queries
 from federation.errors import SamlRefused
-from federation.flows import sign_in, sign_out
+from federation.flows import provider_trials, sign_in, sign_out
 from portal.views.guard import FormUnreadable, fields_of, origin_of
 
 
@@ -27,7 +28,7 @@ def consume(request: HttpRequest, provider: str) -> HttpResponse:
     """`/saml/<provider>/acs`: verifies the answer, makes no session.
 
     What guards it instead of a CSRF token: the signature, one use, and the return by a same-site GET (303) on which the
-    browser's binding cookie must match the sign-in that it began.
+    browser's binding cookie must match the sign-in that it began. The answer to a test sign-in of staff leads to its page.
     """
     try:
         fields = fields_of(request)
@@ -35,6 +36,17 @@ def consume(request: HttpRequest, provider: str) -> HttpResponse:
         raise sign_in.refuse_unreadable(
             SamlRefused, provider, cause=str(error), origin=origin_of(request), now=timezone.now()
         ) from None
+    tried = provider_trials.receive_saml(
+        provider,
+        saml_response=fields.get("SAMLResponse", ""),
+        relay_state=fields.get("RelayState", ""),
+        origin=origin_of(request),
+        now=timezone.now(),
+    )
+    if tried is not None:
+        answer = HttpResponse(status=303)
+        answer["Location"] = reverse("staff-provider-trial", args=[tried]) + "#test"
+        return answer
     received = sign_in.receive_saml(
         provider,
         saml_response=fields.get("SAMLResponse", ""),

@@ -59,6 +59,8 @@ SAMPLES = {
     "request_id": "00000000-0000-4000-8000-000000000000",
     "item_id": "1",
     "wheel": cli_package.wheel().name.removesuffix(".whl"),
+    "slug": "corp",
+    "trial_id": "00000000-0000-4000-8000-000000000000",
 }
 
 

@@ -345,12 +345,12 @@ def test_refreshing_names_what_fails_and_goes_on(corp, host, publish):
         {
             "slug": "entra",
             "name": "Entra",
-            "oidc": {"issuer": "https://login.example.com", "client_id": "x", "client_secret": "${TEST_OIDC_SECRET}"},
+            "oidc": {"issuer": "http://127.0.0.1:9", "client_id": "x", "client_secret": "${TEST_OIDC_SECRET}"},
             "claims": {"subject": "sub"},
         },
     ]
     publish(yaml.safe_dump({"version": 1, "identity_providers": kinds}))
-    assert refresh() == {"closed": "unreachable", "corp": "fetched"}
+    assert refresh() == {"closed": "unreachable", "corp": "fetched", "entra": "unreachable"}
 
 
 def test_refreshing_says_when_only_the_old_copy_is_left(corp, host):

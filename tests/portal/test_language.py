@@ -5,7 +5,10 @@ import subprocess
 
 import pytest
 from django.conf import settings
+from django.utils import translation
 
+from federation.errors import NotFound, SamlRefused
+from portal.management.commands import makemessages
 from tests.portal.conftest import soup
 
 CATALOGUES = sorted(path for root in settings.LOCALE_PATHS for path in root.rglob("*.po"))
@@ -64,3 +67,20 @@ def test_the_compiled_catalogue_is_that_of_its_source(path, tmp_path):
     made = tmp_path / "django.mo"
     subprocess.run(["msgfmt", "--check-format", "-o", made, path], check=True, capture_output=True)
     assert path.with_suffix(".mo").read_bytes() == made.read_bytes(), "run manage.py compilemessages"
+
+
+def test_the_sentences_of_errors_are_found_for_the_catalogues():
+    """Errors are written where no Django is, as class attributes and as arguments."""
+    found = makemessages.sentences()
+    assert {SamlRefused.sentence, NotFound.sentence} <= set(found)
+    assert "Choose at least one role." in found  # handed over as it is raised
+    assert compile(makemessages.module(), "words", "exec")
+
+
+def test_an_error_is_said_in_the_readers_language(publish, browser):
+    publish()
+    english = soup(browser.get("/saml/nobody/metadata")).select_one(".lead").text
+    assert english in makemessages.sentences()
+    german = soup(browser.get("/saml/nobody/metadata", headers={"accept-language": "de"})).select_one(".lead").text
+    with translation.override("de"):
+        assert german == translation.gettext(english)

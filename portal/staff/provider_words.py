@@ -1,0 +1,103 @@
+"""Why a test sign-in or a provider's documents failed, in words for the people who can mend it. Nobody else sees these."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+REASONS: Final[dict[str, str | Promise]] = {
+    # The provider knows us by other values.
+    "audience_wrong": _("The provider addresses another service provider: give it our entity ID, letter by letter."),
+    "audience_missing": _("The assertion names no audience: set our entity ID as the audience at the provider."),
+    "destination_wrong": _("The answer was made for another address: set our assertion consumer service URL at the provider."),
+    "destination_missing": _("The answer names no destination: set our assertion consumer service URL at the provider."),
+    "recipient_wrong": _("The assertion was made for another recipient: set our assertion consumer service URL at the provider."),
+    "redirect_uri_mismatch": _("The provider does not know our redirect URI: register it letter by letter."),
+    "issuer_wrong": _("Another entity ID than the metadata's signed this: are these the metadata of the right provider?"),
+    "issuer_mismatch": _("The token names another issuer: copy the issuer letter by letter from the provider, slash included."),
+    "azp_wrong": _("The token was made for another client: check the client ID."),
+    # Keys.
+    "signature_invalid": _("The signature does not fit the provider's key. Have its keys changed since the metadata were read?"),
+    "signature_missing": _("Neither the response nor the assertion is signed: switch signing on at the provider."),
+    "certificate_foreign": _("A certificate signed that the metadata do not name. Does the provider roll its key? Read the metadata again."),
+    "certificate_expired": _("The provider's certificate has ended: it needs a new one, and its metadata must name it."),
+    "certificate_missing": _("The metadata name no signing certificate."),
+    "certificate_invalid": _("The certificate cannot be read, or is not valid yet."),
+    "certificate_ends_soon": _("The last certificate ends within thirty days. Ask for the next one now: both are accepted while they roll."),
+    "key_too_small": _("The provider's RSA key is shorter than 2,048 bits."),
+    "algorithm_forbidden": _("The provider signs with SHA-1 or another algorithm that is not safe any more: choose RSA-SHA256."),
+    "alg_forbidden": _("The provider signs the token with an algorithm that is not accepted: choose RS256 or ES256."),
+    "kid_unknown": _("The token was signed with a key that the provider does not publish."),
+    "encryption_required": _("The entry wants encrypted assertions and the provider sends plain ones."),
+    "decrypt_failed": _("The assertion cannot be decrypted: give the provider our metadata again, they hold the key to encrypt to."),
+    # Time.
+    "expired": _("The answer had ended when it came. Compare the clocks of the provider and of this gateway."),
+    "not_yet_valid": _("The answer is not valid yet. Compare the clocks of the provider and of this gateway."),
+    "validity_too_long": _("The assertion is valid for longer than the entry allows (max_validity)."),
+    # What the claim map wants.
+    "subject_missing": _("The claim that names the person did not come. See below what did, and choose another one."),
+    "subject_ambiguous": _("The claim that names the person came with several values: choose one that has exactly one."),
+    "name_id_missing": _("The provider sends no NameID: switch it on there, or choose an attribute as the subject."),
+    "name_id_transient": _("The NameID is another one at each sign-in (transient): ask for a persistent one, or choose an attribute."),
+    "claim_malformed": _("A mapped claim is neither text nor a list of texts."),
+    "too_many_groups": _("More than two thousand groups came."),
+    "control_character": _("A value has a control character in it."),
+    # OpenID Connect.
+    "client_refused": _("The provider does not take the client ID and secret."),
+    "code_refused": _("The provider does not take its own code back: check client ID, secret and redirect URI."),
+    "provider_error": _("The provider ended the sign-in with an error of its own: its log says more."),
+    "pkce_unsupported": _("The provider does not offer PKCE with S256."),
+    "secret_not_set": _("The environment variable with the client secret is not set on this gateway."),
+    "userinfo_refused": _("The userinfo endpoint refuses the access token."),
+    "nonce_missing": _("The provider leaves out the nonce that it was given."),
+    # Reaching it.
+    "unreachable": _("The provider cannot be reached from this gateway: check the address, the firewall and DNS."),
+    "timeout": _("The provider took longer than five seconds."),
+    "metadata_status": _("The metadata address answers with an error."),
+    "xml_invalid": _("What the metadata address answers is no XML: is it the page about the metadata?"),
+    "root_wrong": _("What the metadata address answers are no SAML metadata."),
+    "no_identity_provider": _("The metadata describe no identity provider."),
+    "several_identity_providers": _("The metadata describe several identity providers: take the document of one."),
+    "sso_missing": _("The metadata offer no sign-in by HTTP redirect."),
+    "document_unavailable": _("The discovery document cannot be had: is the issuer right?"),
+    "document_malformed": _("The discovery document is not as OpenID Connect wants it."),
+    "issuer_differs": _("The discovery document names another issuer: copy that one, letter by letter."),
+    "url_not_allowed": _("The address must begin with https."),
+    "metadata_file_unreadable": _("The metadata file cannot be read on this server."),
+    # State.
+    "documents_old": _("The documents were not read for more than three hours: is the background work running?"),
+    "never_fetched": _("Nothing has been read from the provider yet."),
+    "disabled": _("Disabled in the mapping: nobody signs in by it, and nobody uses a role by it."),
+    "replayed": _("The same answer came twice."),
+    "status_not_success": _("The provider itself answered that the sign-in failed: its log says more."),
+    "in_response_to_unknown": _("The answer belongs to another request: start the test again."),
+}  # fmt: skip
+
+
+def words_for(reason: str) -> str | Promise:
+    """The sentence for a reason, or one that says where to look."""
+    return REASONS.get(reason) or _("The log has the detail under this reason.")
+
+
+USES: Final[dict[str, str | Promise]] = {
+    "subject": _("who they are"),
+    "email": _("e-mail"),
+    "name": _("name"),
+    "groups": _("groups"),
+    "mfa": _("second factor"),
+}
+
+# What a change of a provider would take from whoever makes it, or from everybody who owns the gateway.
+WARNINGS: Final[dict[str, str | Promise]] = {
+    "your_own_way_in": _(
+        "You have signed in by this provider yourself: once it is disabled, you cannot use the gateway by it."
+    ),
+    "your_own_right": _(
+        "With these claims, you yourself would not be an owner of the gateway any more after your next sign-in."
+    ),
+    "every_owner": _(
+        "Nobody who owns the gateway has come by another provider: with this one disabled, only an operator at the shell can undo it."
+    ),
+}
