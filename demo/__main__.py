@@ -166,6 +166,7 @@ def start(undo: list[Callable[[], None]]) -> tuple[list[Child], dict[str, str]]:
     furnish.furnish(aws, ISSUER, last_used, datetime.now(UTC))
     read_catalogue(manage, env)
     run("Working out who has which role", [*manage, "refresh", "entitlements"], env)
+    run("Examining the roles' trust policies", [*manage, "refresh", "findings"], env)
     worker = Child(
         "The Celery worker",
         [str(programs / "celery"), "-A", "config.celery", "worker", "-B", "--concurrency", "1", "--loglevel", "INFO",

@@ -20,6 +20,7 @@ from config.demo_history.days import COMMAND_LINE, Days, InForce, Known, known
 from federation.audit.events import Kind, Origin
 from federation.audit.record import Entry, record_all
 from federation.flows import rotate_keys
+from federation.flows.assess_mapping import preview
 from federation.flows.pair_cli import CLI, DEFAULT_SCOPE, pairing_lifetime
 from federation.flows.publish_mapping import publish
 from federation.flows.revoke import revoke
@@ -117,8 +118,16 @@ class _Writer:
         ]
 
     def _publish(self, revision: Revision, at: datetime) -> None:
+        self._as_on(at)
+        effect = preview(revision.text, author=None, now=at).impact.as_dict()
         author = self.by_login[revision.author].actor
-        publish(revision.text, author=author, comment=revision.comment, origin=_ORIGIN, now=at)
+        publish(revision.text, author=author, comment=revision.comment, origin=_ORIGIN, now=at, impact=effect)
+
+    def _as_on(self, at: datetime) -> None:
+        """People with the claims that they had then: for saying whom a revision concerned."""
+        rows = [Person(id=one.id, claims_at=at, **self._claims(one, one.employee.claims_at(at))) for one in self.people]
+        fields = ["claims_at", "groups", "groups_complete", "attributes", "mfa"]
+        Person.objects.bulk_update(rows, fields, batch_size=100)
 
     def _leave(self, one: Known, actor: str, at: datetime) -> None:
         person = Person.objects.get(pk=one.id)

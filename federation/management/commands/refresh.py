@@ -1,4 +1,4 @@
-"""`manage.py refresh catalogue [ACCOUNT]`, `refresh directory [SLUG]`, `refresh entitlements`: do now what the worker does on its schedule."""
+"""`manage.py refresh catalogue [ACCOUNT]`, `refresh directory [SLUG]`, `refresh entitlements`, `refresh findings`: do now what the worker does on its schedule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from federation.flows import refresh_catalogue as flow
-from federation.flows import refresh_directory, refresh_entitlements
+from federation.flows import refresh_directory, refresh_entitlements, refresh_findings
 from federation.management.base import GatewayCommand
 from federation.models import current
 
@@ -27,6 +27,7 @@ class Command(GatewayCommand):
             "--full", action="store_true", help="work out everybody, not only whom a change concerns"
         )
 
+        what.add_parser("findings", help="what is wrong with the trust policies of roles")
         directory = what.add_parser("directory", help="the people and groups of every directory that is read over LDAP")
         directory.add_argument("slug", nargs="?", default="", help="one of them, as the mapping document calls it")
 
@@ -35,6 +36,8 @@ class Command(GatewayCommand):
             self._directories(options["slug"])
         elif options["what"] == "entitlements":
             self._entitlements(full=options["full"])
+        elif options["what"] == "findings":
+            self._findings()
         else:
             self._catalogue(options)
 
@@ -53,6 +56,12 @@ class Command(GatewayCommand):
         self.stdout.write(
             f"{result.slug}  {result.outcome:8}{counted if result.outcome == 'ok' else result.reason + then}"
         )
+
+    def _findings(self) -> None:
+        counts = refresh_findings.refresh_findings(now=timezone.now())
+        if counts is None:
+            raise CommandError("Another worker is examining the roles now. Try again in two minutes.")
+        self.stdout.write(", ".join(f"{name}: {number}" for name, number in counts.items()))
 
     def _catalogue(self, options: dict[str, Any]) -> None:
         now = timezone.now()
