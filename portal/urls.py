@@ -1,7 +1,8 @@
 """Every path of the gateway. Those of DESIGN.md's table are fixed: people, providers, clients and AWS remember them."""
 
-from django.urls import include, path, register_converter
+from django.urls import include, path
 
+from portal import converters
 from portal.views import (
     activity,
     cli,
@@ -18,23 +19,7 @@ from portal.views import (
     use_role,
 )
 
-
-class AccountId:
-    """An AWS account id in a path: twelve digits."""
-
-    regex = "[0-9]{12}"
-
-    def to_python(self, value: str) -> str:
-        """Ids stay text: leading zeros count."""
-        return value
-
-    def to_url(self, value: str) -> str:
-        """The same."""
-        return value
-
-
-register_converter(AccountId, "account")
-
+converters.register()
 urlpatterns = [
     path("", roles.my_roles, name="my-roles"),
     path("signin/", sign_in.choose, name="sign-in"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -39,16 +39,17 @@ _STILL_HERE = timedelta(days=90)
 class Preview:
     """What publishing `text` on revision `base` would do. `second_person`: why the author alone may not publish it, if so.
 
-    `digest`: SHA-256 over base, text and effect: what is published must be what was previewed.
+    `digest`: SHA-256 over base, text and effect: what is published must be what was previewed. `text` may hold a client
+    secret in clear, as it came; no traceback shows it.
     """
 
     base: int
-    text: str
-    document: Document
+    text: str = field(repr=False)
+    document: Document = field(repr=False)
     impact: Impact
     second_person: tuple[SecondPersonCode, ...]
     digest: str
-    diff: str
+    diff: str = field(repr=False)
 
     @property
     def is_sensitive(self) -> bool:

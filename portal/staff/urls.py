@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from portal import converters
 from portal.staff import (
     audit,
     catalogue,
@@ -19,6 +20,7 @@ from portal.staff import (
     unused,
 )
 
+converters.register()
 urlpatterns = [
     path("staff/", overview.overview, name="staff-home"),
     path("staff/held/", held.held, name="staff-held"),
