@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0015_rule_reach'),
+        ('federation', '0016_how_a_client_was_paired'),
     ]
 
     operations = [
