@@ -1,0 +1,148 @@
+"""The admin console in a real browser: what owners and auditors come for, and axe over every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.faults.servers import RedisServer, celery
+from tests.journeys.conftest import PRODUCTION, NewContext, Town, sign_in
+from tests.journeys.test_accessibility import _check
+
+pytestmark = pytest.mark.journey
+
+PAGES = (
+    "/staff/", "/staff/people/", "/staff/people/?q=nobody+has+this+name", "/staff/unused/",
+    "/staff/unused/rule?name=engineers-read-production", "/staff/audit/", "/staff/audit/?kind=sign_in", "/staff/audit/?q=kind:nonsense",
+    "/staff/audit/verify/", "/staff/accounts/", f"/staff/accounts/{PRODUCTION}/", "/staff/roles/", "/staff/roles/?used=never",
+    "/staff/findings/", f"/staff/onboard/?account={PRODUCTION}", f"/staff/accounts/{PRODUCTION}/verify", "/staff/tasks/",
+    "/staff/tasks/refresh_catalogue/", "/staff/held/", "/staff/tokens/", "/staff/rights/", "/staff/rights/0/",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A town of its own, with Redis and a worker behind the gateway."""
+    folder = tmp_path_factory.mktemp("staffed")
+    redis = RedisServer(tmp_path_factory.mktemp("staff-redis"))
+    town = Town(folder)
+    town.gateway.environment |= {"REDIS_URL": redis.url, "AWS_ENDPOINT_URL_IAM": town.aws.url}
+    redis.start()
+    worker = ("worker", "--concurrency", "1", "--loglevel", "INFO", "--without-mingle", "--without-gossip")
+    try:
+        town.start()
+        with celery(folder / "worker", town.gateway.environment, *worker) as running:
+            running.said("ready")
+            yield town
+    finally:
+        town.stop()
+        redis.stop()
+
+
+def at_console(context: NewContext, town: Town, who: str, **options: object) -> Page:
+    """Somebody who has signed in and clicked on Staff."""
+    page = context(**options).new_page()
+    sign_in(page, town, "saml", who)
+    page.get_by_role("link", name="Staff", exact=True).click()
+    page.wait_for_url(f"{town.url}/staff/**")
+    return page
+
+
+def test_an_auditor_finds_who_had_an_access_key(new_context: NewContext, town: Town) -> None:
+    alice = new_context().new_page()
+    sign_in(alice, town, "saml", "alice")
+    alice.goto(f"{town.url}/roles/{PRODUCTION}/ReadOnly/credentials")
+    alice.get_by_role("button", name="Get credentials").click()
+    expect(alice.get_by_text(re.compile(r"^A[SK]IA[A-Z0-9]{16}$")).first).to_be_visible()
+    key = alice.get_by_text(re.compile(r"^A[SK]IA[A-Z0-9]{16}$")).first.inner_text()
+
+    page = at_console(new_context, town, "grace")
+    page.get_by_label("Console").get_by_role("link", name="Audit log").click()
+    page.get_by_text("More fields").click()
+    page.get_by_label("Access key id").fill(key)
+    page.get_by_role("button", name="Search").click()
+    rows = page.locator("#events tr")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text(f"got credentials of ReadOnly in {PRODUCTION}: {key}.")
+    rows.first.get_by_role("link", name=re.compile("JSON")).click()
+    expect(rows.first.locator("pre")).to_contain_text('"access_key_id"')
+    # The search is in the address, and nothing that an auditor may not do is offered.
+    assert f"key={key}" in page.url
+    expect(page.get_by_label("Console").get_by_role("link", name="Background work")).to_be_visible()
+    page.goto(f"{town.url}/staff/tasks/")
+    expect(page.get_by_role("button", name=re.compile("Run now"))).to_have_count(0)
+
+
+def test_an_owner_onboards_an_account_and_verifies_it(new_context: NewContext, town: Town) -> None:
+    page = at_console(new_context, town, "carol")
+    page.get_by_label("Console").get_by_role("link", name="Accounts", exact=True).click()
+    page.get_by_role("link", name="Onboard an account").click()
+    page.get_by_label(re.compile("^Account")).fill(PRODUCTION)
+    page.get_by_role("button", name="Write the template").click()
+    expect(page.locator("#text")).to_contain_text("AWSTemplateFormatVersion")
+    # Its owner has applied it: the local AWS is set up as the template says.
+    page.get_by_role("link", name="It has been applied: verify").click()
+    page.get_by_role("button", name="Verify now").click()
+    last = page.locator(".steps > li").last
+    expect(last).to_contain_text("A mapped role, assumed", timeout=30_000)
+    expect(last).to_contain_text("is right", timeout=30_000)
+    expect(page.locator(".steps > li.bad")).to_have_count(0)
+    events = [event["kind"] for event in town.gateway.audit()]
+    assert events.index("account.verification_asked") < events.index("account.verified")
+
+
+def test_an_owner_takes_everything_away_from_somebody(new_context: NewContext, town: Town) -> None:
+    bob = new_context().new_page()
+    sign_in(bob, town, "saml", "bob")
+    page = at_console(new_context, town, "carol")
+    page.get_by_label("Console").get_by_role("link", name="People", exact=True).click()
+    page.get_by_label("Search").fill("bob")
+    page.get_by_role("link", name="Bob Contractor").click()
+    page.get_by_role("link", name="Revoke everything").click()
+    page.get_by_label("Why").fill("laptop stolen")
+    page.get_by_role("button", name="Revoke everything").click()
+    expect(page.get_by_text("Done.")).to_be_visible()
+    expect(page.locator("#policy")).to_contain_text("aws:SourceIdentity")
+    bob.reload()
+    expect(bob).to_have_url(re.compile("/signin/"))
+
+
+def test_background_work_is_started_by_hand_and_its_end_is_seen(new_context: NewContext, town: Town) -> None:
+    page = at_console(new_context, town, "carol")
+    page.get_by_label("Console").get_by_role("link", name="Background work").click()
+    expect(page.get_by_text("1 worker answers")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Run now.*Clearing up")).click()
+    row = page.locator("tr", has_text="Clearing up")
+    expect(row).to_contain_text("ended well", timeout=20_000)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 320)])
+def test_axe_finds_nothing_on_any_page(new_context: NewContext, town: Town, scheme: str, width: int) -> None:
+    page = new_context(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
+    sign_in(page, town, "saml", "carol")
+    person = page.goto(f"{town.url}/staff/people/") and page.locator("#list tbody th a").first.get_attribute("href")
+    for path in (*PAGES, f"{person}", f"{person}explain", f"{person}compare?with=alice", f"{person}revoke"):
+        page.goto(f"{town.url}{path}")
+        expect(page.locator("[aria-busy=true]")).to_have_count(0)  # what is being fetched is dimmed meanwhile
+        _check(page, path)
+
+
+def test_the_console_is_walked_by_keyboard_alone(new_context: NewContext, town: Town) -> None:
+    """Skip link, navigation, search, result: and after the list was swapped the focus is where it was."""
+    page = at_console(new_context, town, "carol")
+    page.goto(f"{town.url}/staff/people/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "q":
+            break
+    expect(page.get_by_label("Search")).to_be_focused()
+    with page.expect_response(re.compile("q=carol")):
+        page.keyboard.type("carol")
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    expect(page.get_by_label("Search")).to_be_focused()
