@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db.models import Count, DateTimeField, Q, Value
 from django.db.models.functions import Coalesce
 
+from federation.audit.events import Kind
 from federation.aws.revocation import deny_person
 from federation.errors import NotFound, RolegateError
 from federation.flows import latest_word, pair_cli
@@ -264,6 +265,13 @@ def recent_use(who: Person, *, now: datetime, most: int = 50) -> list[Use]:
         )
         for event in events
     ]  # fmt: skip
+
+
+def revoked_at(who: Person, since: datetime) -> datetime | None:
+    """When the person's sessions were last ended by hand, if that was since then: what the log says, whatever an address says."""
+    rows = AuditEvent.objects.filter(kind=Kind.REVOKED.value, outcome="ok", at__gte=since, data__person=str(who.pk))
+    event = rows.exclude(data__sessions=None).order_by("-at", "-seq").first()
+    return event.at if event is not None else None
 
 
 def deny_document(who: Person, *, before: datetime) -> str:

@@ -150,7 +150,9 @@ def allow_again(request: HttpRequest, person_id: UUID) -> HttpResponse:
 
 
 def _revoke_context(who: Any, now: datetime, since: str) -> dict[str, Any]:
-    done_at = _moment(since) if since else None
+    asked = _moment(since) if since else None
+    # Believed is the log: a link that somebody was sent must not say that it is done.
+    done_at = queries.revoked_at(who, asked) if asked else None
     uses = queries.recent_use(who, now=now)
     return {
         "who": who, "sessions": queries.portal_sessions(who, now=now), "paired": queries.paired(who, now=now), "uses": uses,

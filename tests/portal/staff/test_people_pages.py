@@ -150,13 +150,17 @@ def test_revoking_ends_sessions_is_audited_and_hands_out_the_policy_for_aws(comp
     policy = json.loads(soup(done).find(id="policy").get_text())
     condition = policy["Statement"][0]["Condition"]
     assert condition["StringEquals"]["aws:SourceIdentity"] == company.alice.session_name
-    assert condition["DateLessThan"]["aws:TokenIssueTime"] == f"{clock.now:%Y-%m-%dT%H:%M:%SZ}"
+    assert condition["DateLessThan"]["aws:TokenIssueTime"] == f"{clock.now + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
     assert policy["Statement"][0]["Effect"] == "Deny"
     allowed = company.submit(
         company.get(f"/staff/people/{company.alice.pk}/"), f"/staff/people/{company.alice.pk}/allow"
     )
     assert "They may sign in again" in text_of(company.get(allowed["Location"]))
     assert Person.objects.get(pk=company.alice.pk).active
+
+
+def test_a_link_that_says_that_it_is_done_is_not_believed(company):
+    assert "Done." not in text_of(company.get(f"/staff/people/{company.alice.pk}/revoke?since=2026-01-01T00:00:00Z"))
 
 
 def test_without_a_reason_nothing_is_revoked(company):
