@@ -56,6 +56,8 @@ def span_of_time(seconds: int | None) -> str:
     """Whole seconds as people say it: 3600 -> "1 h", 5400 -> "1 h 30 min", 172800 -> "2 d"; None -> ""."""
     if seconds is None:
         return ""
+    if 0 < seconds < 60:
+        return gettext("%(seconds)s s") % {"seconds": int(seconds)}
     hours, minutes = divmod(int(seconds) // 60, 60)
     if hours >= 48 and not hours % 24 and not minutes:
         return gettext("%(days)s d") % {"days": hours // 24}
