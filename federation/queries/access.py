@@ -17,12 +17,14 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q, Sum
 from federation.errors import NotFound
 from federation.models import current
 from federation.models.access_changes import AccessChange
+from federation.models.audit import AuditEvent
 from federation.models.audit_digest import AuditDigest, RoleUse
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, RuleReach
 from federation.models.people import Person
 from federation.queries import keyset
 
 DAYS: Final = 90
+_BEHIND: Final = timedelta(minutes=15)
 RuleSort = Literal["unused", "name", "-name", "people", "-people", "used", "-used"]
 
 
@@ -150,6 +152,17 @@ def freshness() -> Freshness:
     revision, at = EntitlementState.objects.filter(pk=1).values_list("revision", "finished_at").first() or (0, None)
     log_until = AuditDigest.objects.filter(pk=1).values_list("at", flat=True).first()
     return Freshness(revision, at, AccessChange.objects.count(), log_until)
+
+
+def is_caught_up(fresh: Freshness) -> bool:
+    """Whether what nobody seems to use may be believed: who has what is worked out, and the log is added up to its end.
+
+    Right after a start, or while a long log is added up, everything looks unused: nothing may be proposed on that.
+    """
+    if fresh.worked_out_at is None or fresh.log_until is None:
+        return False
+    last = AuditEvent.objects.order_by("-seq").values_list("at", flat=True).first()
+    return last is None or last - fresh.log_until <= _BEHIND
 
 
 def roles_of(person_id: UUID | str) -> list[HeldRole]:

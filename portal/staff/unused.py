@@ -6,9 +6,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
+from federation.errors import BadRequest
 from federation.flows import mapping_drafts, narrow_rule
 from federation.mapping.capabilities import Capability
 from federation.queries import access as queries
@@ -36,7 +38,7 @@ def unused(request: HttpRequest) -> HttpResponse:
         now=timezone.now(), days=days, words=words, sort=sort, unused_only=only,  # type: ignore[arg-type]  # one of _SORTS
         start=int(start) if start.isdecimal() and len(start) < 7 else 0,
     )  # fmt: skip
-    query = request.GET
+    query, fresh = request.GET, queries.freshness()
     context = {
         "list": found, "words": words, "sort": sort, "days": days, "only": only,
         "heads": listing.heads(
@@ -47,7 +49,7 @@ def unused(request: HttpRequest) -> HttpResponse:
         ),
         "chips": [*listing.chips(query, "only", {"1": _("Used by nobody")}), *listing.chips(query, "days", DAYS)],
         "earlier": listing.page_at(query, found.earlier), "later": listing.page_at(query, found.later),
-        "freshness": queries.freshness(),
+        "freshness": fresh, "caught_up": queries.is_caught_up(fresh),
     }  # fmt: skip
     return page(request, "staff/_unused.html" if is_partial(request) else "staff/unused.html", context)
 
@@ -59,14 +61,15 @@ def rule(request: HttpRequest) -> HttpResponse:
     now, days, name = timezone.now(), _days(request), request.GET.get("name", "")[:1024]
     found = queries.rule_use(name, request.GET.get("after", ""), now=now, days=days)
     fault, proposal = "", None
+    caught_up = queries.is_caught_up(queries.freshness())
     try:
         # Looks at everybody who has something by the rule: not before somebody asks for it.
-        if listing.asked(request, "propose"):
+        if listing.asked(request, "propose") and caught_up:
             proposal = narrow_rule.propose(name, now=now, days=days)
     except narrow_rule.RuleNotNarrowable as error:
         fault = error.public_sentence
     context = {
-        "found": found, "days": days, "propose": listing.with_changes(request.GET, propose="1"), "proposal": proposal, "fault": fault,
+        "found": found, "days": days, "caught_up": caught_up, "propose": listing.with_changes(request.GET, propose="1"), "proposal": proposal, "fault": fault,
         "earlier": listing.page_at(request.GET, found.earlier), "later": listing.page_at(request.GET, found.later),
     }  # fmt: skip
     return page(request, "staff/unused_rule.html", context)
@@ -78,6 +81,13 @@ def narrow(request: HttpRequest) -> HttpResponse:
     """Puts the narrower rule into a draft of the person's own: to be previewed and published as every other."""
     now, person = timezone.now(), person_of(request)
     name, days = request.POST.get("name", "")[:1024], request.POST.get("days", "")
+    if not queries.is_caught_up(queries.freshness()):
+        raise BadRequest(
+            "log_not_added_up",
+            sentence=gettext(
+                "The log is not added up to its end yet: what people use is not known. Try again in a few minutes."
+            ),
+        )
     proposal = narrow_rule.propose(name, now=now, days=int(days) if days in DAYS else 90)
     if proposal.found is None:
         return HttpResponseRedirect(f"{reverse('staff-unused')}")

@@ -10,8 +10,10 @@ from federation.audit.events import Kind
 from federation.audit.record import record
 from federation.flows import digest_audit
 from federation.models import (
+    AuditDigest,
     AuditEvent,
     Entitlement,
+    EntitlementState,
     GivenByRule,
     GivenRole,
     HeldAnswer,
@@ -301,6 +303,9 @@ def given(sign_in_as, clock):
     )  # fmt: skip
     GivenByRule.objects.create(rule="engineers-read-production", given=row)
     Entitlement.objects.create(person=alice, given=row, revision=1, since=clock.now)
+    EntitlementState.objects.update_or_create(pk=1, defaults={"judged_at": clock.now, "finished_at": clock.now})
+    digest_audit.digest()
+    AuditDigest.objects.update_or_create(pk=1, defaults={"at": clock.now, "seq": AuditEvent.objects.latest("seq").seq})
     return alice
 
 
@@ -333,6 +338,19 @@ def test_a_narrower_rule_becomes_a_draft_of_ones_own(console, given):
     assert draft.author_id == browser.person.pk
     assert "engineers-read-production" not in draft.text
     assert "engineers-develop" in draft.text
+
+
+def test_nothing_is_proposed_while_the_log_is_not_added_up(console, given):
+    browser = console("mapper")
+    page = browser.get("/staff/unused/rule?name=engineers-read-production&propose=1")
+    assert browser.submit(page, "/staff/unused/narrow").status_code == 302
+    AuditDigest.objects.all().delete()
+    assert "everything looks unused" in text_of(
+        browser.get("/staff/unused/rule?name=engineers-read-production&propose=1")
+    )
+    assert browser.submit(page, "/staff/unused/narrow").status_code == 400
+    assert "more looks unused than is" in text_of(browser.get("/staff/unused/"))
+    assert MappingDraft.objects.count() == 1
 
 
 def test_an_auditor_sees_the_proposal_and_makes_no_draft(console, given):
