@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from cryptography.hazmat.primitives import hashes
@@ -20,7 +21,7 @@ from federation.audit.record import record
 from federation.errors import ProviderUnavailable, RolegateError
 from federation.mapping.rules import IdentityProvider, SamlProvider
 from federation.models import current
-from federation.models.providers import ProviderMetadata
+from federation.models.providers import OpenIdDocument, ProviderMetadata
 from federation.signin import certificates
 from federation.signin.metadata import IdpMetadata, certificates_of, parse_idp_metadata
 from federation.signin.oidc import ProviderDocuments
@@ -32,7 +33,60 @@ LAST_GOOD_COPY = timedelta(days=7)
 
 _ORIGIN = Origin(request_id="provider_documents", address="", user_agent="provider_documents")
 
-oidc_documents = ProviderDocuments()
+OPENID_REFRESH_AFTER = timedelta(minutes=10)
+
+
+class DatabaseShelf:
+    """Discovery documents and key sets, kept for every process: a worker that starts needs no provider to answer first."""
+
+    def copy(self, url: str) -> tuple[bytes, datetime] | None:
+        """The last good copy, and when it was fetched. One indexed read."""
+        row = OpenIdDocument.objects.filter(pk=_key(url)).first()
+        return None if row is None else (row.body.encode(), row.fetched_at)
+
+    def keep(self, url: str, body: bytes, *, now: datetime) -> None:
+        """Keep a good copy. Where it says something else than the one before, whom we believe has changed: an audit event."""
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            return  # JSON may come as UTF-16 too; it is read, and asked for again
+        with transaction.atomic():
+            before = OpenIdDocument.objects.select_for_update().filter(pk=_key(url)).first()
+            OpenIdDocument.objects.update_or_create(
+                key=_key(url), defaults={"url": url, "body": text, "fetched_at": now}
+            )
+            said, says = _said_by_openid(before.body if before else "{}"), _said_by_openid(text)
+            if said != says:
+                record(
+                    Kind.PROVIDER_DOCUMENTS, actor=f"{urlsplit(url).hostname}:provider", outcome="ok", origin=_ORIGIN, now=now,
+                    source=url, keys=says["keys"], keys_before=said["keys"], endpoints=says["endpoints"],
+                )  # fmt: skip
+
+
+def _key(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def _said_by_openid(body: str) -> dict[str, Any]:
+    """Whom a document makes us believe, and where it sends people: keys by SHA-256, addresses by their names."""
+    found = json.loads(body)
+    listed = found.get("keys")
+    keys = [
+        hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        for key in (listed if isinstance(listed, list) else [])
+    ]
+    names = (
+        "issuer",
+        "authorization_endpoint",
+        "token_endpoint",
+        "userinfo_endpoint",
+        "jwks_uri",
+        "end_session_endpoint",
+    )
+    return {"keys": sorted(keys), "endpoints": {name: found[name] for name in names if name in found}}
+
+
+oidc_documents = ProviderDocuments(shelf=DatabaseShelf())
 _parsed: dict[str, tuple[str, IdpMetadata]] = {}
 _lock = threading.Lock()
 
@@ -220,10 +274,11 @@ def refresh(provider: IdentityProvider, *, now: datetime) -> str:
 
 
 def _look_at_openid(provider: IdentityProvider, *, now: datetime) -> str:
-    """Ask for discovery and keys, and note what they say: for people to see. A sign-in asks for itself."""
+    """Ask for discovery and keys, ahead of the sign-in that would have to, and note what they say for people to see."""
     issuer = provider.oidc.issuer if provider.oidc else ""
     before = ProviderMetadata.objects.filter(provider=provider.slug, source=issuer).first()
     try:
+        oidc_documents.refresh(issuer, now=now, older_than=OPENID_REFRESH_AFTER)
         discovery = oidc_documents.discovery(issuer, now=now)
         keys = oidc_documents.keys(issuer, now=now, again=True)
     except RolegateError as error:
@@ -301,7 +356,8 @@ def kept(provider: IdentityProvider, row: ProviderMetadata | None, *, now: datet
 
 
 def refresh_all(*, now: datetime) -> dict[str, str]:
-    """Fetch every enabled provider's documents: SAML metadata older than half its life, OpenID Connect's each time.
+    """Fetch every enabled provider's documents ahead of the moment at which a sign-in would have to: SAML metadata that is
+    older than half its life, discovery documents and key sets that are older than ten minutes.
 
     Returns slug -> "fresh", "fetched", or the reason for which it could not be had (also where the last good copy goes on).
     """
@@ -323,3 +379,4 @@ def refresh_all(*, now: datetime) -> dict[str, str]:
         except RolegateError as error:
             results[provider.slug] = error.reason
     return results
+

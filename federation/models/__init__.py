@@ -13,7 +13,7 @@ from federation.models.keys import SigningKey
 from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.marks import RoleMark
 from federation.models.people import PastClaims, Person
-from federation.models.providers import ProviderMetadata, ProviderTrial
+from federation.models.providers import OpenIdDocument, ProviderMetadata, ProviderTrial
 from federation.models.requests import AccessRequest, Letter, RequestedRole
 from federation.models.service_tokens import ServiceToken
 from federation.models.sessions import PortalSession, SignInState, UsedCredential
@@ -43,6 +43,7 @@ __all__ = [
     "MappingDraft",
     "MappingRevision",
     "Membership",
+    "OpenIdDocument",
     "OrganizationAccount",
     "PastClaims",
     "PastMembership",

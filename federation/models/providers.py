@@ -66,3 +66,15 @@ class ProviderTrial(models.Model):
 
     def __str__(self) -> str:
         return f"trial of {self.slug}"
+
+
+class OpenIdDocument(models.Model):
+    """The last good copy of a discovery document or key set, for every process. `key`: SHA-256 of `url`, hex."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    url = models.CharField(max_length=2048)
+    body = models.TextField()
+    fetched_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.url

@@ -13,6 +13,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -33,6 +34,8 @@ MAX_KEYS: Final = 100
 FRESH_FOR: Final = timedelta(hours=1)
 STALE_FOR: Final = timedelta(days=7)
 # THREATS: a flood of unknown kids must cost the provider at most one fetch a minute.
+# A copy that another process has fetched is taken for so long, instead of asking again: background work fetches anew before.
+SHARED_FOR: Final = timedelta(minutes=30)
 REFETCH_AFTER: Final = timedelta(minutes=1)
 # With no copy at all nobody can sign in, so the next try comes sooner, but still not once a request.
 FIRST_FETCH_AFTER: Final = timedelta(seconds=5)
@@ -220,9 +223,14 @@ def fetch_discovery(issuer: str, *, now: datetime, request: Request = net.reques
 
     Raises ProviderUnavailable (unreachable, document_unavailable, ...) or ProviderDocumentRefused.
     """
-    url = issuer.removesuffix("/") + "/.well-known/openid-configuration"
+    url = discovery_url(issuer)
     answer = request("GET", url, headers={"Accept": "application/json"}, max_bytes=MAX_DOCUMENT_BYTES)
     return parse_discovery(_document(answer, url), issuer)
+
+
+def discovery_url(issuer: str) -> str:
+    """Where an issuer's discovery document is (Discovery 1.0 section 4)."""
+    return issuer.removesuffix("/") + "/.well-known/openid-configuration"
 
 
 # --- Keys --------------------------------------------------------------------------------------------
@@ -297,8 +305,11 @@ class _Held(Generic[_T]):
         self._tried_at: datetime | None = None
         self._failure = ProviderUnavailable("document_unavailable")
 
-    def get(self, fetch: Callable[[], _T], now: datetime) -> _T:
-        """The document, fetched if there is no fresh copy. Raises ProviderUnavailable if there is no good one."""
+    def get(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> _T:
+        """The document, fetched if there is no fresh copy. Raises ProviderUnavailable if there is no good one.
+
+        `fetch` returns it with the moment at which the provider said it: another process may have asked.
+        """
         copy = self._copy
         if copy is not None and abs(now - copy[1]) < FRESH_FOR:
             return copy[0]
@@ -316,33 +327,46 @@ class _Held(Generic[_T]):
         failure = self._failure
         raise failure.__class__(failure.reason, detail=failure.detail, retry_after=failure.retry_after)
 
-    def again(self, fetch: Callable[[], _T], now: datetime) -> _T:
+    def again(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> _T:
         """The document, fetched anew unless that was tried within the last minute."""
         with self._lock:
             self._try(fetch, now)
         return self.get(fetch, now)
 
-    def _try(self, fetch: Callable[[], _T], now: datetime) -> None:
+    def _try(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> None:
         pause = FIRST_FETCH_AFTER if self._copy is None else REFETCH_AFTER
         if self._tried_at is not None and abs(now - self._tried_at) < pause:
             return
         self._tried_at = now
         try:
-            self._copy = (fetch(), now)
+            self._copy = fetch()
         except ProviderUnavailable as error:
             wait = int((FIRST_FETCH_AFTER if self._copy is None else REFETCH_AFTER).total_seconds())
             self._failure = error.__class__(error.reason, detail=error.detail, retry_after=wait)
 
 
+class Shelf(Protocol):
+    """Where good copies lie for every process, and outlive it: of a provider that is away, the last one goes on."""
+
+    def copy(self, url: str) -> tuple[bytes, datetime] | None:
+        """The last good copy, and when it was fetched."""
+        ...
+
+    def keep(self, url: str, body: bytes, *, now: datetime) -> None:
+        """A good copy: it has been read, and was in order."""
+        ...
+
+
 class ProviderDocuments:
     """Discovery documents and keys of all providers, cached in this process; safe to share between threads.
 
-    `request` is the door to the network, also for the token and userinfo calls of `oidc`. The limits hold for
-    one process: two workers may fetch twice.
+    `request` is the door to the network, also for the token and userinfo calls of `oidc`. `shelf`: copies that processes
+    share. The limits hold for one process: two workers may fetch twice.
     """
 
-    def __init__(self, request: Request = net.request) -> None:
+    def __init__(self, request: Request = net.request, shelf: Shelf | None = None) -> None:
         self.request = request
+        self._shelf = shelf
         self._lock = threading.Lock()
         self._discovery: dict[str, _Held[Discovery]] = {}
         self._keys: dict[tuple[str, str], _Held[tuple[VerificationKey, ...]]] = {}
@@ -351,7 +375,7 @@ class ProviderDocuments:
         """The discovery document of `issuer`. Raises ProviderUnavailable when there is no copy younger than 7 days."""
         with self._lock:
             held = self._discovery.setdefault(issuer, _Held())
-        return held.get(lambda: fetch_discovery(issuer, now=now, request=self.request), now)
+        return held.get(lambda: self._fetch_discovery(issuer, now, SHARED_FOR), now)
 
     def keys(self, issuer: str, *, now: datetime, again: bool = False) -> tuple[VerificationKey, ...]:
         """The usable keys of `issuer`; `again` asks the provider anew, at most once a minute.
@@ -361,12 +385,51 @@ class ProviderDocuments:
         url = self.discovery(issuer, now=now).jwks_uri
         with self._lock:
             held = self._keys.setdefault((issuer, url), _Held())
+        if again:
+            return held.again(lambda: self._good(url, parse_keys, now, REFETCH_AFTER), now)
+        return held.get(lambda: self._good(url, parse_keys, now, SHARED_FOR), now)
 
-        def fetch() -> tuple[VerificationKey, ...]:
+    def refresh(self, issuer: str, *, now: datetime, older_than: timedelta) -> None:
+        """Fetch what is older onto the shelf, ahead of the moment at which a sign-in would have to.
+
+        Raises ProviderUnavailable where the provider does not say it now, also where a last good copy goes on.
+        """
+        discovery, _ = self._fetch_discovery(issuer, now, older_than, last_good=False)
+        self._good(discovery.jwks_uri, parse_keys, now, older_than, last_good=False)
+
+    def _fetch_discovery(
+        self, issuer: str, now: datetime, shared_for: timedelta, *, last_good: bool = True
+    ) -> tuple[Discovery, datetime]:
+        url = discovery_url(issuer)
+        return self._good(url, lambda found: parse_discovery(found, issuer), now, shared_for, last_good=last_good)
+
+    def _good(
+        self,
+        url: str,
+        read: Callable[[dict[str, Any]], _T],
+        now: datetime,
+        shared_for: timedelta,
+        *,
+        last_good: bool = True,
+    ) -> tuple[_T, datetime]:
+        """The document and when the provider said it: from the shelf where that was lately, else from the provider, else (with
+        `last_good`) the last good copy. A broken answer never takes its place.
+        """
+        copy = self._shelf.copy(url) if self._shelf is not None else None
+        if copy is not None and timedelta(0) <= now - copy[1] < shared_for:
+            with suppress(ProviderUnavailable, ValueError):
+                return read(strict_json(copy[0])), copy[1]
+        try:
             answer = self.request("GET", url, headers={"Accept": "application/json"}, max_bytes=MAX_DOCUMENT_BYTES)
-            return parse_keys(_document(answer, url))
-
-        return held.again(fetch, now) if again else held.get(fetch, now)
+            found = read(_document(answer, url))
+        except ProviderUnavailable:
+            if last_good and copy is not None and timedelta(0) <= now - copy[1] <= STALE_FOR:
+                with suppress(ProviderUnavailable, ValueError):
+                    return read(strict_json(copy[0])), copy[1]
+            raise
+        if self._shelf is not None:
+            self._shelf.keep(url, answer.body, now=now)
+        return found, now
 
 
 # --- Signature ---------------------------------------------------------------------------------------
