@@ -21,13 +21,16 @@ PEOPLE = [
 
 
 @pytest.fixture
-def company(directory):
+def company(directory, clock):
     ids = {}
     for name, more in PEOPLE:
+        clock.forward(seconds=1)  # what was made first comes first
         answer = directory.post("Users", {"schemas": [USER], "userName": name, "active": True, **more})
         ids[name] = answer.json()["id"]
     directory.group("engineering", [ids["alice"], ids["Bob"]], externalId="g-1")
+    clock.forward(seconds=1)
     directory.group("Platform", [ids["carol"]])
+    clock.forward(seconds=1)
     directory.group("empty")
     directory.ids = ids
     return directory
@@ -118,7 +121,7 @@ def test_everything_at_once_by_post(company):
     body = company.post(".search", {"schemas": [schema], "count": 4, "attributes": ["userName", "displayName"]}).json()
     assert (body["totalResults"], len(body["Resources"])) == (6, 4)
     body = company.post(".search", {"schemas": [schema], "startIndex": 4}).json()
-    assert {found.get("displayName") for found in body["Resources"]} == {"engineering", "Platform", "empty"}
+    assert [found.get("displayName") for found in body["Resources"]] == ["engineering", "Platform", "empty"]
     body = company.post("Groups/.search", {"schemas": [schema], "filter": 'displayName sw "e"'}).json()
     assert body["totalResults"] == 2
 
