@@ -379,4 +379,3 @@ def refresh_all(*, now: datetime) -> dict[str, str]:
         except RolegateError as error:
             results[provider.slug] = error.reason
     return results
-

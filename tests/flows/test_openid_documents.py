@@ -62,12 +62,13 @@ def test_what_the_worker_has_fetched_no_sign_in_waits_for(op):
     assert dict(op.calls) == {"/.well-known/openid-configuration": 2, "/jwks": 2}
 
 
-def test_it_is_fetched_ahead_each_ten_minutes(op):
-    refresh(op)
-    assert refresh(op, 9 * MINUTE) == "fetched"
-    assert op.calls["/jwks"] == 1
-    assert refresh(op, 11 * MINUTE) == "fetched"
-    assert op.calls["/jwks"] == 2
+def test_it_is_fetched_ahead_so_that_no_sign_in_has_to(op):
+    for minutes in range(0, 60, 10):
+        assert refresh(op, minutes * MINUTE) == "fetched"
+    asked = dict(op.calls)
+    assert asked["/jwks"] == 6  # once each time
+    assert kids(op, 79 * MINUTE) == {"rsa"}
+    assert dict(op.calls) == asked
 
 
 def test_a_gateway_that_starts_while_the_provider_is_away_has_the_last_good_copy(op):
