@@ -88,12 +88,20 @@ class MyRoles:
     """
 
     accounts: tuple[AccountRoles, ...]
-    etag: str
+    person_id: UUID
     total: int
     revision: int
     groups: tuple[str, ...] = ()
     problem: RolegateError | None = None
     staff: Powers = NO_POWERS
+
+    @property
+    def etag(self) -> str:
+        """Changes with anything that a client could see of it; "" where nothing could be decided. Worked out when asked for."""
+        if self.problem is not None:
+            return ""
+        text = repr([(a.account_id, a.name, a.environment, a.roles) for a in self.accounts])
+        return hashlib.sha256(f"{self.revision}\0{self.person_id}\0{text}".encode()).hexdigest()[:32]
 
 
 def sign_in_choices() -> list[ProviderChoice]:
@@ -113,6 +121,17 @@ class _Asked:
     compiled: CompiledMapping
     rows: tuple[RequestedRole, ...]
     now: datetime
+    lengths: dict[tuple[int | None, int | None], tuple[int, int]]
+
+    def length(self, grant: Grant) -> tuple[int, int]:
+        """The longest and the usual session of a grant, in seconds; worked out once for all that are alike."""
+        key = grant.session.duration, grant.role_maximum
+        if key not in self.lengths:
+            self.lengths[key] = (
+                clamp_duration(43_200, grant.session, grant.role_maximum)[0],
+                clamp_duration(None, grant.session, grant.role_maximum)[0],
+            )
+        return self.lengths[key]
 
     def approved(self, grant: Grant) -> approvals.Approved | None:
         return approvals.valid(self.rows, grant, self.identity, self.compiled, now=self.now) if grant.approval else None
@@ -125,8 +144,7 @@ class _Asked:
 
 
 def _line(grant: Grant, asked: _Asked) -> RoleLine:
-    longest, _ = clamp_duration(43_200, grant.session, grant.role_maximum)
-    usual, _ = clamp_duration(None, grant.session, grant.role_maximum)
+    longest, usual = asked.length(grant)
     approved = asked.approved(grant)
     if approved is not None:
         left = max(0, approved.seconds_left(asked.now))
@@ -171,11 +189,11 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
         identity = fresh_identity(person, mapping, now=now)
     except RolegateError as problem:
         claimed = tuple(sorted(person.groups))
-        return MyRoles((), etag="", total=0, revision=mapping.number, groups=claimed, problem=problem)
+        return MyRoles((), person_id=person.pk, total=0, revision=mapping.number, groups=claimed, problem=problem)
     groups = tuple(sorted(identity.groups))
     decision = mapping.compiled.decide(identity, now, reachable)
     rows = approvals.open_of(person, now=now) if any(grant.approval for grant in decision.grants) else []
-    asked = _Asked(identity, mapping.compiled, tuple(rows), now)
+    asked = _Asked(identity, mapping.compiled, tuple(rows), now, {})
     by_account: dict[str, list[RoleLine]] = {}
     accounts = {}
     for grant in decision.grants:
@@ -193,10 +211,8 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
         )
         for account in accounts.values()
     )
-    text = repr([(a.account_id, a.name, a.environment, a.roles) for a in listed])
-    etag = hashlib.sha256(f"{mapping.number}\0{person.pk}\0{text}".encode()).hexdigest()[:32]
     return MyRoles(
-        listed, etag=etag, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups,
+        listed, person_id=person.pk, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups,
         staff=staff_rights.powers_of(identity, mapping),
     )  # fmt: skip
 

@@ -36,11 +36,14 @@ def _is_hidden(character: str) -> bool:
 @register.filter
 def outside(value: object) -> SafeString:
     """`value` as HTML for display: escaped, inside <bdi>, control and format characters shown as U+XXXX."""
+    text = str(value)
+    if text.isprintable():  # no character of these categories is in it: nearly always
+        return format_html("<bdi>{}</bdi>", text)
     parts = [
         format_html('<span class="ctrl">U+{}</span>', f"{ord(character):04X}")
         if _is_hidden(character)
         else conditional_escape(character)
-        for character in str(value)
+        for character in text
     ]
     return format_html("<bdi>{}</bdi>", mark_safe("".join(parts)))  # noqa: S308  each part was escaped above
 

@@ -11,6 +11,7 @@ from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from federation import queries
@@ -36,7 +37,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         "by_email": any(choice.email_domains for choice in choices),
         "next": next_path,
         "email": request.POST.get("email", "").strip()[:320],
-        "notice": "" if next_path == HOME else "Sign in to go on to the page that you asked for.",
+        "notice": "" if next_path == HOME else gettext("Sign in to go on to the page that you asked for."),
     }
     if request.method != "POST":
         return render(request, "portal/signin.html", context)
@@ -45,11 +46,16 @@ def choose(request: HttpRequest) -> HttpResponse:
         if at and domain.lower() in {known.lower() for known in choice.email_domains}:
             path = f"/signin/{quote(choice.slug, safe='')}/"
             url = path if next_path == HOME else f"{path}?{urlencode({'next': next_path})}"
-            return leave(request, url, heading="Off to your provider", explanation=f"You sign in at {choice.name}.")
+            return leave(
+                request,
+                url,
+                heading=gettext("Off to your provider"),
+                explanation=gettext("You sign in at %(name)s.") % {"name": choice.name},
+            )
     context["fault"] = (
-        "No provider is set up for this e-mail domain. Check the address, or choose a provider below."
+        gettext("No provider is set up for this e-mail domain. Check the address, or choose a provider below.")
         if at
-        else "Enter your work e-mail address, such as alice@example.com."
+        else gettext("Enter your work e-mail address, such as alice@example.com.")
     )
     return render(request, "portal/signin.html", context, status=422)
 

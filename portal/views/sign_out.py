@@ -6,6 +6,7 @@ from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from federation.flows.sign_out import sign_out as flow
@@ -27,7 +28,10 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     if url is None:
         return HttpResponseRedirect(DONE)
     return leave(
-        request, url, heading="Signing out", explanation="You are signed out here. Now at your identity provider too."
+        request,
+        url,
+        heading=gettext("Signing out"),
+        explanation=gettext("You are signed out here. Now at your identity provider too."),
     )
 
 

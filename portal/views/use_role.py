@@ -9,6 +9,8 @@ from datetime import datetime
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
@@ -27,15 +29,15 @@ from portal.views.roles import full_name
 # Seconds offered, as far as the role lets them: STS takes 900 to 43,200.
 _DURATIONS = (900, 1800, 3600, 7200, 14_400, 28_800, 43_200)
 _FORMATS = (
-    ("bash", "bash, zsh", "Paste into a bash, zsh or sh session."),
-    ("fish", "fish", "Paste into a fish session."),
-    ("powershell", "PowerShell", "Paste into a PowerShell session, on any system."),
+    ("bash", "bash, zsh", _("Paste into a bash, zsh or sh session.")),
+    ("fish", "fish", _("Paste into a fish session.")),
+    ("powershell", "PowerShell", _("Paste into a PowerShell session, on any system.")),
     (
         "file",
-        "Credentials file",
-        "Put this section into ~/.aws/credentials, then add --profile with its name to your commands.",
+        _("Credentials file"),
+        _("Put this section into ~/.aws/credentials, then add --profile with its name to your commands."),
     ),
-    ("json", "JSON", "The document of credential_process, for programs."),
+    ("json", "JSON", _("The document of credential_process, for programs.")),
 )
 
 
@@ -53,8 +55,8 @@ class Block:
     """Credentials in one format."""
 
     format: str
-    label: str
-    hint: str
+    label: str | Promise
+    hint: str | Promise
     text: str = field(repr=False)
 
 

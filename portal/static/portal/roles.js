@@ -6,7 +6,7 @@ if (source) start(JSON.parse(source.textContent));
 
 function start(index) {
   const APPROVAL = 1, FAVOURITE = 2, RECENTLY = 4, ASKED = 8; // as in portal/views/roles.py
-  const MOST = 50;
+  const MOST = 50, AT_ONCE = 12;
   const input = document.getElementById("q");
   const list = document.getElementById("roles");
   const results = document.getElementById("results");
@@ -92,14 +92,18 @@ function start(index) {
     return made;
   }
 
-  let shown = "";
+  let shown = "", later = 0;
   function apply() {
     performance.mark("roles-key");
     const query = input.value.trim();
     if (query === shown) return;
     shown = query;
     const hits = query ? search(query) : [];
-    found.replaceChildren(...hits.slice(0, MOST).map(row));
+    // What fits a window now, in the frame of the key; the others in a later one, unless another key was faster.
+    cancelAnimationFrame(later);
+    found.replaceChildren(...hits.slice(0, AT_ONCE).map(row));
+    const others = hits.slice(AT_ONCE, MOST);
+    if (others.length) later = requestAnimationFrame(() => { found.append(...others.map(row)); });
     results.hidden = !hits.length;
     list.hidden = Boolean(query);
     none.hidden = query ? hits.length > 0 : before.none;
