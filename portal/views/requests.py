@@ -20,7 +20,7 @@ from federation.errors import MayNotDecide, RequestRefused, RequestStale
 from federation.flows import decide_requests, request_access
 from federation.flows.decide_requests import Choice
 from federation.queries import requests as cases
-from portal.views.guard import origin_of, person_of, signed_in
+from portal.views.guard import origin_of, person_of, reaches_aws, signed_in
 
 LIST = "/requests/"
 
@@ -268,7 +268,8 @@ def _show(request: HttpRequest, request_id: UUID, error: Any = None) -> HttpResp
         "now": now,
         **_faults(error),
     }
-    return render(request, "portal/request.html", context, status=error.status if error else 200)
+    # What has been approved can be opened from here.
+    return reaches_aws(render(request, "portal/request.html", context, status=error.status if error else 200))
 
 
 _FIELDS = {

@@ -70,7 +70,20 @@ def test_pages_of_alice(view: Page, stage: Town) -> None:
     view.get_by_label("Search by account, id, role or environment").fill("nothing has this name")
     expect(view.get_by_role("heading", name="No role matches")).to_be_visible()
     _check(view, "roles, no match")
+    view.locator("#q").fill("prod")
+    expect(view.locator("#found .name").first).to_be_visible()
+    _check(view, "roles, found")
+    view.get_by_role("button", name="Keyboard").click()
+    _check(view, "roles, the dialog open")
     for path in (
+        f"/roles/{PRODUCTION}/ReadOnly/",
+        "/requests/",
+        "/requests/to-decide/",
+        "/requests/new",
+        "/why/?q=shop",
+        f"/why/?role=arn:aws:iam::{PRODUCTION}:role/Administrator",
+        "/why/?role=nothing",
+        "/activity/",
         f"/roles/{PRODUCTION}/ReadOnly/console",
         f"/roles/{PRODUCTION}/ReadOnly/credentials",
         f"/roles/{PRODUCTION}/Administrator/console",
@@ -87,6 +100,33 @@ def test_pages_of_alice(view: Page, stage: Town) -> None:
     _check(view, "credentials")
     view.get_by_text("Show the secret").locator("visible=true").click()
     _check(view, "credentials, opened")
+
+
+def test_pages_of_a_request(view: Page, stage: Town, new_context: NewContext) -> None:
+    """Asked for (with a fault first), decided on by somebody else, taken in an emergency."""
+    role = f"arn:aws:iam::{PRODUCTION}:role/Administrator"
+    sign_in(view, stage, "oidc", "ivan")
+    view.goto(f"{stage.url}/requests/new?role={role}")
+    _check(view, "asking")
+    view.get_by_role("button", name="Send the request").click()
+    _check(view, "asking, with a fault")
+    view.get_by_label("Reason").fill("Something is to be looked at")
+    view.get_by_role("button", name="Send the request").click()
+    view.wait_for_url("**/requests/*-*/")
+    _check(view, "asked")
+    address = view.url
+    lead = new_context(color_scheme="dark" if view.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light",
+                       viewport=view.viewport_size).new_page()  # fmt: skip
+    sign_in(lead, stage, "oidc", "frank")
+    lead.goto(f"{stage.url}/requests/to-decide/")
+    _check(lead, "to decide")
+    lead.goto(address)
+    _check(lead, "deciding")
+    lead.goto(f"{stage.url}/requests/break-glass?role={role}")
+    _check(lead, "break-glass")
+    view.get_by_role("button", name="Withdraw the request").click()
+    expect(view.locator("main")).to_contain_text("Withdrawn")
+    _check(view, "withdrawn")
 
 
 @pytest.mark.parametrize("who", ["erin", "olivia"])

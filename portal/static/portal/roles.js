@@ -36,14 +36,15 @@ function start(index) {
       return 100 + (begins ? 40 : 0) + (whole ? 20 : 0) - Math.min(at, 30) / 10;
     }
     if (word.length < 3) return 0;
-    let from = -1, gaps = 0;
-    for (const letter of word) {
-      const next = text.indexOf(letter, from + 1);
-      if (next < 0) return 0;
-      if (from >= 0) gaps += next - from - 1;
-      from = next;
+    // Its letters in order, as close together as they are anywhere.
+    let closest = Infinity;
+    for (let begin = text.indexOf(word[0]); begin >= 0 && closest > 0; begin = text.indexOf(word[0], begin + 1)) {
+      let from = begin;
+      for (let letter = 1; letter < word.length && from >= 0; letter += 1) from = text.indexOf(word[letter], from + 1);
+      if (from < 0) break; // from further on it is not there either
+      closest = Math.min(closest, from - begin + 1 - word.length);
     }
-    return gaps > word.length * 4 ? 0 : Math.max(1, 50 - gaps * 2);
+    return closest > word.length * 2 ? 0 : Math.max(1, 50 - closest * 2);
   }
 
   function search(query) {
