@@ -45,3 +45,36 @@ def test_roles_in_dark_and_narrow(
     sign_in(page, stage, "oidc")
     expect(page.get_by_role("heading", name="shop-prod")).to_be_visible()
     picture(page, name)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_of_the_employee(new_context: NewContext, stage: Town, picture: Picture, scheme: str) -> None:
+    """One picture of each page in both themes."""
+    page = new_context(color_scheme=scheme).new_page()
+    sign_in(page, stage, "oidc", "ivan")
+    end = "" if scheme == "light" else "-dark"
+    administrator = f"arn:aws:iam::{PRODUCTION}:role/Administrator"
+    page.locator("#q").fill("prod")
+    expect(page.locator("#found .name").first).to_be_visible()
+    picture(page, f"roles-search{end}")
+    for path, heading, name in (
+        (f"/roles/{PRODUCTION}/ReadOnly/", "ReadOnly", "role"),
+        (f"/requests/new?role={administrator}", "Ask for access", "request-new"),
+        (f"/why/?role={administrator}", "Why Administrator?", "why"),
+        ("/activity/", "My activity", "activity"),
+        ("/device/", "Pair a device", "device"),
+    ):
+        page.goto(f"{stage.url}{path}")
+        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        picture(page, f"{name}{end}")
+    page.goto(f"{stage.url}/requests/new?role={administrator}")
+    page.get_by_label("Reason").fill("Deploy 4711 fails, and I must see its task definition")
+    page.get_by_role("button", name="Send the request").click()
+    page.wait_for_url("**/requests/*-*/")
+    lead = new_context(color_scheme=scheme).new_page()
+    sign_in(lead, stage, "oidc", "frank")
+    lead.goto(page.url)
+    expect(lead.get_by_role("heading", name="Ivan Shopkeeper asks for access")).to_be_visible()
+    picture(lead, f"request-decide{end}")
+    page.get_by_role("button", name="Withdraw the request").click()
+    expect(page.locator("main")).to_contain_text("Withdrawn")
