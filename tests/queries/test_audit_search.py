@@ -143,6 +143,9 @@ def test_a_person_by_whatever_they_are_called_and_what_was_done_about_them(log):
         ({"without_kinds": ("credentials", "sign_in", "mapping.published")}, [8, 6, 4]),
         ({"without_actors": ("gateway:reader",), "without_outcomes": ("ok",), "without_reasons": ("sts_throttled",)}, [7, 5]),
         ({"role": READ, "outcomes": ("ok",), "since": NOW}, [3]),
+        ({"kinds": ("sign_in", "console"), "without_kinds": ("sign_in",)}, [4]),
+        ({"kinds": ("sign_in",), "without_kinds": ("sign_in",)}, []),
+        ({"person": "alice", "since": NOW + timedelta(minutes=3), "until": NOW + timedelta(minutes=5)}, [5]),
     ],
 )  # fmt: skip
 def test_each_thing_that_can_be_looked_for(wanted, expected):
