@@ -180,8 +180,8 @@ def roles_of(person_id: UUID | str) -> list[HeldRole]:
 
 def who_has(role_arn: str, cursor: str = "", *, words: str = "", size: int = keyset.PAGE_SIZE) -> Holders:
     """A page of the people who have a role, by name; `words`: in name, e-mail or subject. Three queries."""
-    rows = Entitlement.objects.filter(given__role_arn=role_arn).select_related("given", "person")
-    rows = rows.filter(_named(words, "person__")) if words else rows
+    rows = Entitlement.objects.filter(given__role_arn=role_arn.replace("\x00", "")).select_related("given", "person")
+    rows = rows.filter(_named(words.replace("\x00", " "), "person__")) if words else rows
     total = rows.count()
     rows = rows.annotate(by_name=F("person__name"), by_session=F("person__session_name"))
     page = keyset.page(rows, ("by_name", "by_session"), cursor, size=size)

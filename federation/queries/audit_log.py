@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -200,6 +200,8 @@ def _in_data(key: Literal["person", "role_arn", "access_key_id", "rule"]) -> Fun
 
 def _found(wanted: AuditSearch) -> tuple[QuerySet[AuditEvent] | None, tuple[Person, ...]]:
     """The events by everything but words; None where nobody, or no role, is meant."""
+    if any("\x00" in text for text in _texts(wanted)):
+        return None, ()  # no event holds one, and PostgreSQL takes none
     rows = AuditEvent.objects.all()
     people: tuple[Person, ...] = ()
     moments = {"at__gte": wanted.since, "at__lt": wanted.until}
@@ -242,6 +244,15 @@ def _found(wanted: AuditSearch) -> tuple[QuerySet[AuditEvent] | None, tuple[Pers
         if value:
             rows = rows.exclude(**{name: value})
     return rows, people
+
+
+def _texts(wanted: AuditSearch) -> Iterator[str]:
+    for one in fields(wanted):
+        value = getattr(wanted, one.name)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from value
 
 
 def _people(text: str) -> list[Person]:

@@ -69,6 +69,7 @@ def test_who_has_a_role_and_when_they_last_used_it(staff, django_assert_num_quer
     )  # fmt: skip
     assert [line.person.subject for line in access.who_has(DEVELOP, words="bob@ exam").lines] == ["bob"]
     assert access.who_has(role(DEV, "Nothing")).lines == ()
+    assert access.who_has("a\x00b", words="\x00").lines == ()
 
 
 def test_who_has_a_role_page_by_page(publish, sign_in_as):

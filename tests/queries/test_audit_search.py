@@ -139,6 +139,8 @@ def test_a_person_by_whatever_they_are_called_and_what_was_done_about_them(log):
         ({"words": ("role/read", "asia")}, [3]),
         ({"words": ("throttled",)}, [9]),
         ({"words": ("100%",)}, []),
+        ({"words": ("a\x00",)}, []),
+        ({"person": "alice\x00"}, []),
         ({"words": ("sign_in",), "without_words": ("replayed",)}, [2]),
         ({"without_kinds": ("credentials", "sign_in", "mapping.published")}, [8, 6, 4]),
         ({"without_actors": ("gateway:reader",), "without_outcomes": ("ok",), "without_reasons": ("sts_throttled",)}, [7, 5]),
