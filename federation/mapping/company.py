@@ -356,7 +356,11 @@ class Company:
         merged = self._merged.get(key)
         if merged is None:
             first = parts[0]
-            decides = next((part for part in parts if not part.needs_approval), first)
+            decides = first
+            for part in parts:
+                if not part.needs_approval:
+                    decides = part
+                    break
             rules = tuple([part.rule for part in parts])
             merged = self._one(
                 Given(first.role_arn, first.role_name, first.account_id, decides.rule, rules, decides.needs_approval)
