@@ -237,7 +237,7 @@ def _work_out(plan: _Plan, staging: Staging, run: runs.Run) -> int:
     else:
         of_everybody = Company(plan.mapping.compiled, plan.now, reachable)
         give = lambda identity: of_everybody.standing(identity).grants
-    ids: dict[Given, int] = {}
+    ids = _Ids()
     people = 0
     while batch:
         people += len(batch)
@@ -245,6 +245,24 @@ def _work_out(plan: _Plan, staging: Staging, run: runs.Run) -> int:
         run.progress(people)
         batch = list(islice(members, company.AT_ONCE))
     return people
+
+
+class _Ids:
+    """Ids of the given roles that were met so far, by the object: a company's million rows are not hashed one by one."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+        self._kept: list[Given] = []  # an object that went would leave its number to another
+
+    def learn(self, givens: Iterable[Given]) -> None:
+        """Find, or store, those that are new. At most four statements."""
+        new = {id(given): given for given in givens if id(given) not in self._known}
+        self._kept += new.values()
+        self._known.update(zip(new, ids_of(list(new.values())), strict=True))
+
+    def of(self, givens: Iterable[Given]) -> list[int]:
+        """The ids, in order, of given roles that were learnt."""
+        return list(map(self._known.__getitem__, map(id, givens)))
 
 
 def _members(plan: _Plan) -> Iterator[company.Member]:
@@ -284,16 +302,15 @@ def _stage(
     plan: _Plan,
     staging: Staging,
     give: Callable[[Identity], Iterable[Given]],
-    ids: dict[Given, int],
+    ids: _Ids,
 ) -> None:
-    """Compare what these people have with what they are to have. `ids`: of the given roles that were met so far."""
+    """Compare what these people have with what they are to have."""
     gets = {member.person.pk: list(give(member.identity)) if member.identity else [] for member in batch}
-    unknown = [given for given in dict.fromkeys(chain.from_iterable(gets.values())) if given not in ids]
-    ids.update(zip(unknown, ids_of(unknown), strict=True))
+    ids.learn(chain.from_iterable(gets.values()))
     held = held_by(list(gets))
     differ: dict[UUID, tuple[set[int], dict[int, Given]]] = {}
     for who, givens in gets.items():
-        wanted = [ids[given] for given in givens]
+        wanted = ids.of(givens)
         has = held.get(who)
         if has is None:
             staging.add(who, wanted, plan.mapping.number, plan.now)
@@ -318,7 +335,7 @@ def _stage(
 
 
 def _rules(givens: Iterable[Given]) -> set[str]:
-    return set().union(*(given.rules for given in givens))
+    return set(chain.from_iterable([given.rules for given in givens]))
 
 
 def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
