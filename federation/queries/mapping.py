@@ -30,6 +30,7 @@ from federation.models.people import Person
 
 Effect = Literal["allow", "deny", "approval", ""]
 PAGE = 50
+SHOWN_RULES = 200
 _SUGGESTED = 30
 _FOUND = 8
 
@@ -67,9 +68,18 @@ class Sheet:
     document: Document | None
 
     @property
-    def placed(self) -> bool:
-        """Whether rules can be changed from the table."""
-        return all(rule.placed for rule in self.rules)
+    def shown(self) -> tuple[RuleLine, ...]:
+        """The rules that a table of bearable length shows: those with faults, and the first others, in order."""
+        if len(self.rules) <= SHOWN_RULES:
+            return self.rules
+        faulty = [rule for rule in self.rules if rule.faults][:SHOWN_RULES]
+        others = [rule for rule in self.rules if not rule.faults][: SHOWN_RULES - len(faulty)]
+        return tuple(sorted((*faulty, *others), key=lambda rule: rule.number))
+
+    @property
+    def left_out(self) -> int:
+        """How many rules are not shown."""
+        return len(self.rules) - len(self.shown)
 
 
 def sheet(text: str, *, now: datetime, measured: bool = True) -> Sheet:

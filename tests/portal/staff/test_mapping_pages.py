@@ -146,6 +146,18 @@ def test_a_faulty_rule_is_marked_in_the_table(mapper):
     assert "The draft has faults" in mapper.page(f"{address}preview").get_text()
 
 
+def test_a_long_document_has_a_table_of_bearable_length_with_the_faulty_rules_in_it(mapper, monkeypatch):
+    monkeypatch.setattr("federation.queries.mapping.SHOWN_RULES", 3)
+    address = saved(mapper, DOCUMENT + RULE)
+    page = mapper.page(address)
+    assert len(page.select("#sheet tbody tr")) == 3
+    assert "2 more rules stand in the text" in page.get_text()
+    saved(mapper, DOCUMENT + RULE.replace("allow:", "alow:"), address=address)
+    rows = [row.get_text() for row in mapper.page(address).select("#sheet tbody tr")]
+    assert len(rows) == 3
+    assert "testers-develop" in rows[-1]
+
+
 def test_one_rule_is_edited_by_its_lines_and_comments_stay(mapper, tom):
     commented = DOCUMENT.replace(
         "  - name: engineers-develop\n", "  # They build the shop.\n  - name: engineers-develop   # all of them\n"
