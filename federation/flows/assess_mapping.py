@@ -6,7 +6,6 @@ a mint takes them, and the engine decides (`mapping.impact`). The preview's dige
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from federation.mapping.findings import Tally
 from federation.mapping.impact import Impact, Somebody, assess, both_reach
 from federation.mapping.rules import Document
 from federation.mapping.second_person import Draftsman, SecondPersonCode, needs_second_person
+from federation.mapping.textdiff import unified
 from federation.models import current
 from federation.models.catalogue import reachable
 from federation.models.mapping import MappingRevision
@@ -98,10 +98,7 @@ def _draftsman(author: Person, people: Sequence[Somebody]) -> Draftsman:
 def diff_to(text: str, number: int) -> str:
     """The unified difference from a revision's text (0: from nothing) to `text`."""
     old = MappingRevision.objects.filter(number=number).values_list("text", flat=True).first() or ""
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), text.splitlines(keepends=True), f"revision {number}", "the draft"
-    )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+    return unified(old, text, f"revision {number}", "the draft")
 
 
 def everybody(before: current.CurrentMapping, after: current.CurrentMapping, *, now: datetime) -> Iterator[Somebody]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from federation.audit.record import lock_head, record
 from federation.errors import RolegateError
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
+from federation.mapping.textdiff import unified
 from federation.models.mapping import MappingRevision
 from federation.models.secrets import in_clear, sealed_text
 
@@ -72,12 +72,8 @@ def publish(
         if newest is not None and text in {newest.text, in_clear(newest.text)}:
             return Published(newest.number, changed=False, diff="")
         digest = hashlib.sha256(stored.encode()).hexdigest()
-        before = newest.text.splitlines(keepends=True) if newest else []
-        diff = "".join(
-            difflib.unified_diff(
-                before, stored.splitlines(keepends=True), f"revision {number}", f"revision {number + 1}"
-            )
-        )
+        # Under the lock that every mint waits for: this must stay a matter of milliseconds (`mapping.textdiff`).
+        diff = unified(newest.text if newest else "", stored, f"revision {number}", f"revision {number + 1}")
         if dry_run:
             return Published(number, changed=True, diff=diff)
         revision = MappingRevision(

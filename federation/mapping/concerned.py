@@ -25,14 +25,14 @@ def changed_rules(old: Sequence[Rule], new: Sequence[Rule]) -> tuple[tuple[Rule,
     """
     before = {rule.name: (place, rule) for place, rule in enumerate(old)}
     same = [(before[rule.name][0], rule.name) for rule in new if before.get(rule.name, (0, None))[1] == rule]
-    staying = {same[index][1] for index in _longest_rising([place for place, _ in same])}
+    staying = {same[index][1] for index in longest_rising([place for place, _ in same])}
     return (
         tuple(rule for rule in old if rule.name not in staying),
         tuple(rule for rule in new if rule.name not in staying),
     )
 
 
-def _longest_rising(numbers: Sequence[int]) -> list[int]:
+def longest_rising(numbers: Sequence[int]) -> list[int]:
     """Indexes of a longest rising subsequence of distinct numbers, by patience sorting."""
     tops: list[int] = []
     at: list[int] = []

@@ -6,8 +6,9 @@ guess. The result still has to be parsed and previewed like any other text.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+
+from federation.mapping.textdiff import opcodes
 
 _SHOWN = 20
 _Span = tuple[int, int, list[str]]
@@ -47,8 +48,7 @@ def merged(base: str, mine: str, theirs: str) -> tuple[str, tuple[str, ...]]:
 
 def _changes(old: Sequence[str], text: str) -> list[_Span]:
     new = text.splitlines(keepends=True)
-    found = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    return [(start, end, new[first:last]) for tag, start, end, first, last in found if tag != "equal"]
+    return [(start, end, new[first:last]) for tag, start, end, first, last in opcodes(old, new) if tag != "equal"]
 
 
 def _touch(one: _Span, other: _Span) -> bool:

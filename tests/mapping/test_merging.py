@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from federation.mapping.merging import merged
@@ -44,6 +44,7 @@ def test_what_both_have_changed_is_a_conflict(mine, theirs, said):
 texts = st.lists(st.sampled_from("abcd"), max_size=8).map(lambda lines: "".join(f"{line}\n" for line in lines))
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts, texts)
 def test_one_change_alone_is_that_change(base, other):
     assert merged(base, other, base) == (other, ())
@@ -51,6 +52,7 @@ def test_one_change_alone_is_that_change(base, other):
     assert merged(base, other, other) == (other, ())
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts, texts, texts)
 def test_the_result_is_the_same_from_either_side(base, one, other):
     left, right = merged(base, one, other), merged(base, other, one)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from federation.mapping.document import parse
@@ -176,11 +176,13 @@ def test_a_rule_that_ends_the_section_is_refused(snippet):
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=30)
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(names)
 def test_text_of_any_kind_is_read_back_as_itself(text):
     assert yaml.safe_load(f"[{scalar(text)}]") == [text]
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(names.filter(lambda t: not set("*?") & set(t) and t.strip()), names)
 def test_a_composed_rule_says_what_was_meant(group, name):
     rule = compose_rule(
