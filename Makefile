@@ -32,12 +32,26 @@ check: .venv/.installed-dev
 	  ROLEGATE_SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(48))') \
 	  DATABASE_URL=postgres://rolegate@db.example.com/rolegate $(PY) manage.py check --deploy --fail-level WARNING
 
+# A pin with an extra also without it: where one package asks for pydantic and another for pydantic[email], the pip of
+# Python 3.11 may look at the first first, take the newest release, and refuse it as unpinned.
+define PLAIN_PINS_TOO
+import re, sys
+from pathlib import Path
+path = Path(sys.argv[1])
+text = path.read_text()
+pin = re.compile(r"^([\w.-]+)\[[^]]+\](==.*\n(?:    .*\n)*)", re.M)
+plain = set(re.findall(r"^([\w.-]+)==", text, re.M))
+path.write_text(pin.sub(lambda m: m[0] if m[1] in plain else m[0] + m[1] + m[2], text))
+endef
+export PLAIN_PINS_TOO
+
 # Existing pins stay; delete a line of a .txt, or the file, to let that package move. Extras stay in the pins: asked for
 # pydantic[email] where only pydantic is pinned, the pip of Python 3.11 takes the newest release and refuses it as unpinned.
 lock: .venv/.installed-dev
 	for name in requirements demo/requirements requirements-dev; do \
 	  .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    --no-strip-extras $$name.in -o $$name.txt || exit 1; \
+	  $(PY) -c "$$PLAIN_PINS_TOO" $$name.txt || exit 1; \
 	done
 
 clean:

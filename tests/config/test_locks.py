@@ -1,5 +1,6 @@
 """The lock files install with pip's hash checking, also on the day after a dependency's next release."""
 
+import re
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def test_an_extra_that_a_dependency_asks_for_stands_in_the_pin(name: str) -> Non
             target = canonicalize_name(requirement.name)
             if asked and target in pinned:
                 assert requirement.extras <= pinned[target], f"{distribution} asks for {requirement}"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "demo/requirements.txt"])
+def test_a_pin_with_an_extra_stands_there_without_it_too(name: str) -> None:
+    """Whoever asks for the plain package is looked at first on some days: that pip then took the newest release as well."""
+    lines = (ROOT / name).read_text().splitlines()
+    plain = {line.split(" ")[0] for line in lines if "==" in line and "[" not in line and not line.startswith(" ")}
+    extra = {re.sub(r"\[[^]]+\]", "", line.split(" ")[0]) for line in lines if re.match(r"[\w.-]+\[[^]]+\]==", line)}
+    assert extra
+    assert extra <= plain
 
 
 def test_every_pin_has_its_hashes_and_no_index() -> None:
