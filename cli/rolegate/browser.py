@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
-import subprocess
 import sys
 
 TYPE_CHECKING = False
@@ -61,6 +59,8 @@ def situation(environ: Mapping[str, str] | None = None) -> str:
 def _commands(url: str) -> list[list[str]]:
     chosen = os.environ.get("BROWSER", "")
     if chosen:
+        import shlex
+
         made = []
         for part in chosen.split(os.pathsep):
             words = shlex.split(part)
@@ -77,6 +77,8 @@ def _commands(url: str) -> list[list[str]]:
 
 def open_url(url: str) -> bool:
     """Opens the address in the person's browser. Its output goes nowhere: ours is read by an AWS SDK. False: nothing could be started."""
+    import subprocess  # slow to load, and seldom needed
+
     if sys.platform == "win32" and not os.environ.get("BROWSER"):
         try:
             os.startfile(url)

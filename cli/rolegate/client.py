@@ -9,7 +9,6 @@ import time
 from rolegate import browser, files, keyring, terminal
 from rolegate.errors import KINDS, Failure, LocalFiles, NotSignedIn, Usage
 from rolegate.session import Session
-from rolegate.web import Web
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from rolegate.settings import Gateway, Settings
-    from rolegate.web import Answer
+    from rolegate.web import Answer, Web
 
 # A sign-in that is gone is brought back by renewing; one that the gateway finds too old, only by the person.
 _RENEWABLE = frozenset({"invalid_token", "not_signed_in"})
@@ -40,10 +39,20 @@ class Client:
     ) -> None:
         self.settings = settings
         self.gateway = gateway
-        self.web = Web(gateway, ca_bundle)
+        self.ca_bundle = ca_bundle
+        self._web: Web | None = None
         self.session = Session(gateway)
         self.since = since or time.time()
         self.may_sign_in = may_sign_in
+
+    @property
+    def web(self) -> Web:
+        """The connection. Loaded when it is needed: HTTP takes longer to load than a role list to show."""
+        if self._web is None:
+            from rolegate.web import Web
+
+            self._web = Web(self.gateway, self.ca_bundle)
+        return self._web
 
     # --- With a token -----------------------------------------------------------------------------
 

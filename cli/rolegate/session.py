@@ -18,13 +18,13 @@ import time
 from rolegate import files, keyring
 from rolegate.errors import KINDS, Failure, LocalFiles, NotAGateway, NotSignedIn, plain
 from rolegate.settings import forget_questions
-from rolegate.web import Answer, Web
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from rolegate.settings import Gateway
+    from rolegate.web import Answer, Web
 
 CLIENT_ID = "rolegate-cli"
 # An access token with less than this left is renewed first: it must outlive the request that it goes with.

@@ -188,6 +188,8 @@ class Web:
             connection.request(method, target, body, {**headers, **self._proxy_headers})
             response = connection.getresponse()
             content = response.read(ANSWER_BYTES + 1)
+            if response.length and len(content) <= ANSWER_BYTES:
+                raise http.client.IncompleteRead(b"")  # which read(amount) leaves to its caller
             if len(content) > ANSWER_BYTES:
                 raise NotAGateway("The gateway's answer is too large to be one. Check its address.")
             answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.double import GatewayDouble
-from tests.cli.laptop import PACKAGE, Laptop
+from tests.cli.laptop import Laptop
 from tests.cli.town import Town
-
-# The package itself, for what is tested as a function.
-sys.path.insert(0, str(PACKAGE))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "cli"
 TIMEOUT = 60
+# The package itself, for what is tested as a function.
+sys.path.insert(0, str(PACKAGE))
 
 
 @functools.cache

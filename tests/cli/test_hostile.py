@@ -1,0 +1,172 @@
+"""Gateways that are slow, dead or lying, and a helper that is killed at random moments."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.double import ROLE, GatewayDouble
+from tests.cli.laptop import PACKAGE, Laptop
+
+CREDENTIALS = "/api/v1/credentials"
+
+
+def _refused(double: GatewayDouble, laptop: Laptop, answer, *, status: int) -> str:
+    double.sign_in(laptop)
+    double.answers[CREDENTIALS] = answer
+    done = laptop.run("credentials", "--role", ROLE, status=status)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "rlg_" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"Expiration": "2020-01-01T00:00:00Z"}, "end in the past"),
+        ({"Expiration": "2099-01-01T00:00:00Z"}, "far in the future"),
+        ({"Expiration": "soon"}, "do not say when they end"),
+        ({"AccountId": "999999999999"}, "of another account"),
+        ({"SecretAccessKey": "x'; rm -rf ~; '"}, "no proper SecretAccessKey"),
+        ({"SessionToken": "a\nexport LD_PRELOAD=x"}, "no proper SessionToken"),
+        ({"AccessKeyId": None}, "no proper AccessKeyId"),
+    ],
+)
+def test_credentials_that_are_none(double: GatewayDouble, laptop: Laptop, change: dict[str, object], says: str) -> None:
+    assert says in _refused(double, laptop, (200, {**double.document(), **change}), status=5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "says"),
+    [
+        ((302, {}, {"Location": "https://evil.example/"}), 5, "redirect, which is not followed"),
+        ((200, ["no object"]), 5, "not in a form"),
+        ((404, {"code": "not_found"}), 5, "one of the two is older"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", 5, "broke off"),
+        (b"\x00\x01garbage", 5, "broke off"),
+        ((429, {"code": "rate_limited", "detail": "Too many."}, {"Retry-After": "90"}), 5, "Try again in 90 s"),
+        (
+            (400, {"code": "bad_request", "detail": "No.\x1b[2J", "errors": [{"where": "policy", "what": "unknown"}]}),
+            4,
+            "policy: unknown",
+        ),
+        (
+            (502, {"code": "sts_access_denied", "detail": "AWS says no.", "aws_code": "AccessDenied"}),
+            7,
+            "AWS said: AccessDenied",
+        ),
+    ],
+)
+def test_answers_that_are_none(double: GatewayDouble, laptop: Laptop, answer, status: int, says: str) -> None:
+    said = _refused(double, laptop, answer, status=status)
+    assert says in said
+    assert "\x1b[2J" not in said
+
+
+def test_a_gateway_that_drips_is_given_up_in_time(double: GatewayDouble, laptop: Laptop) -> None:
+    """A byte now and then keeps every clock of a socket waiting; the whole answer has a clock of its own."""
+
+    def drip(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _ in range(300):
+            try:
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+            except OSError:
+                return
+            time.sleep(0.1)
+
+    double.sign_in(laptop)
+    double.answers[CREDENTIALS] = drip
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE)!r}); from rolegate import app, web; web.ANSWER_SECONDS = 1.0; web.PATIENCE = 0.5; sys.exit(app.run(sys.argv[1:]))"
+    began = time.monotonic()
+    done = subprocess.run(
+        [laptop.python, "-c", code, "credentials", "--role", ROLE],
+        env=laptop.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert "does not answer in time" in done.stderr
+    assert time.monotonic() - began < 15
+
+
+def test_a_busy_gateway_is_asked_again(double: GatewayDouble, laptop: Laptop) -> None:
+    double.sign_in(laptop)
+    answers = [(503, {"code": "service_unavailable", "detail": "Not now.", "request_id": "r"}, {"Retry-After": "1"})]
+    double.answers[CREDENTIALS] = lambda _: answers.pop() if answers else (200, double.document())
+    assert laptop.credentials(ROLE)
+    assert double.asked[CREDENTIALS] == 2
+
+
+def test_a_renewal_is_never_sent_twice(double: GatewayDouble, laptop: Laptop) -> None:
+    """Its second use would end the pairing: nobody could tell us from a thief."""
+    double.sign_in(laptop, access=False)
+    double.answers["/oauth/token"] = b""
+    assert "broke off" in laptop.run("credentials", "--role", ROLE, status=5).stderr
+    assert double.asked["/oauth/token"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"issuer": "https://other.example"}, "calls itself https://other.example"),
+        ({"token_endpoint": "https://evil.example/token"}, "sends its sign-in elsewhere"),
+        ({"authorization_endpoint": 7}, "sends its sign-in elsewhere"),
+    ],
+)
+def test_a_gateway_that_sends_the_sign_in_elsewhere(
+    double: GatewayDouble, laptop: Laptop, metadata: dict[str, object], says: str
+) -> None:
+    usual = double._usual("/.well-known/oauth-authorization-server", b"", None)[1]
+    double.answers["/.well-known/oauth-authorization-server"] = (200, {**usual, **metadata})
+    assert says in laptop.run("login", double.url, status=5).stderr
+    assert laptop.tabs == []
+
+
+def test_an_answer_of_another_gateway_is_not_taken(double: GatewayDouble, laptop: Laptop) -> None:
+    """Mix-up (RFC 9207), and a redirect with another state, which is not even an answer."""
+    opener = laptop.folder / "opener"
+    opener.write_text(
+        '#!/usr/bin/env python3\nimport sys, urllib.request, urllib.parse as p\nq = p.parse_qs(p.urlsplit(sys.argv[1]).query)\n'
+        'to = q["redirect_uri"][0]\n'
+        'try:\n    urllib.request.urlopen(to + "?code=stolen&state=guessed")\nexcept OSError as e:\n    assert e.code == 404\n'
+        'urllib.request.urlopen(to + "?" + p.urlencode({"code": "c", "state": q["state"][0], "iss": "https://evil.example"}))\n'
+    )  # fmt: skip
+    opener.chmod(0o755)
+    assert "another gateway" in laptop.run("login", double.url, status=5, BROWSER=str(opener)).stderr
+    assert double.asked["/oauth/token"] == 0
+
+
+def test_killed_at_random_moments(double: GatewayDouble, laptop: Laptop) -> None:
+    """No torn file, no stale lock, and no refresh token used twice: the renewal outlives whoever began it."""
+    double.sign_in(laptop)
+    double.access_seconds = 21  # with 20 to spare: each command renews
+    double.delay = 0.02
+    laptop.run("roles")
+    dice = random.Random(7)
+    for _ in range(25):
+        for path in laptop.cached("1*"):
+            path.unlink()
+        session = json.loads(laptop.session_file().read_text())
+        assert session["refresh"]
+        process = laptop.start("credentials", "--role", ROLE)
+        time.sleep(dice.uniform(0.05, 0.4))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path in laptop.cached("1*"):
+            if path.suffix not in {".lock", ".new", ".failed"}:
+                head, _, body = path.read_bytes().partition(b"\n")
+                assert head.startswith(b"rolegate-1 ")
+                json.loads(body)
+    assert laptop.credentials(ROLE)
+    assert double.reused == []
