@@ -246,16 +246,22 @@ def configure(options: argparse.Namespace) -> int:
     if options.template:
         client.settings.remember(client.gateway, template=template)
     if content == file.content:
-        terminal.say(f"{file.path} is as it should be: {len(made)} profiles.")
+        terminal.say(f"{_shown(file.path)} is as it should be: {len(made)} profiles.")
         return OK
     removed = f", {gone} removed" if gone else ""
     terminal.say(
-        f"{file.path}: {len(made)} profiles written{removed}.{f' The file as it was: {backup}' if backup else ''}",
+        f"{_shown(file.path)}: {len(made)} profiles written{removed}.{f' The file as it was: {_shown(backup)}' if backup else ''}",
         style="green",
     )
     if made:
         terminal.say(f"Try: aws --profile {min(made).decode()} sts get-caller-identity")
     return OK
+
+
+def _shown(path: str) -> str:
+    """A path as people write it."""
+    home = os.path.expanduser("~")
+    return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
 
 
 def _kept(

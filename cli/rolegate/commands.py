@@ -104,7 +104,7 @@ def until(session: Session) -> str:
     if ends:
         parts.append(f"it ends {clock(ends)}")
     if idle and (not ends or idle < ends - 60):
-        parts.append(f"unused, already {clock(idle)}" if ends else f"unused, it ends {clock(idle)}")
+        parts.append(f"or {clock(idle)} if it is not used" if ends else f"it ends {clock(idle)} if it is not used")
     return ", ".join(parts) or "the gateway says when it ends"
 
 

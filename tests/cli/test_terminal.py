@@ -146,6 +146,7 @@ def test_the_story_of_the_readme(
         pytest.skip("the AWS CLI is not installed: apt-get install awscli")
     (tmp_path / "aws").write_text(f'#!/bin/sh\nexec env -u PYTHONPATH {aws} --endpoint-url {stage.aws.url} "$@"\n')
     (tmp_path / "aws").chmod(0o755)
+    del laptop.environment["AWS_CONFIG_FILE"]
     screen = terminal(laptop, columns=104, rows=30)
     screen.type("clear")
     for command, expected in (
@@ -159,8 +160,7 @@ def test_the_story_of_the_readme(
         ),
     ):
         screen.type(command)
-        screen.until(expected, 60)
-        time.sleep(0.3)
+        screen.until(rf"{expected}[^$]*\n\$\s*\Z", 60)  # with the next prompt: nothing is typed ahead
     if os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1":
         _picture(screen.screen(colours=True), ROOT / "docs" / "images" / "cli.png")
 
