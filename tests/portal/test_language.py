@@ -1,5 +1,6 @@
 """Languages: chosen by the browser's own wish or on the page, told to the browser, laid out from the right where read so."""
 
+import re
 import shutil
 import subprocess
 
@@ -84,3 +85,22 @@ def test_an_error_is_said_in_the_readers_language(publish, browser):
     german = soup(browser.get("/saml/nobody/metadata", headers={"accept-language": "de"})).select_one(".lead").text
     with translation.override("de"):
         assert german == translation.gettext(english)
+
+
+@pytest.mark.parametrize("language", ["de", "ja"])
+def test_nothing_in_the_catalogues_is_left_in_english_or_guessed(language):
+    """Each entry is translated, none is fuzzy, and what is put into a sentence is put into its translation."""
+    text = (settings.BASE_DIR / "portal" / "locale" / language / "LC_MESSAGES" / "django.po").read_text(
+        encoding="utf-8"
+    )
+    entries = [entry for entry in text.split("\n\n") if "msgid" in entry][1:]
+    assert len(entries) > 1000
+    holes = re.compile(r"%\(\w+\)s|\{\w+\}")
+    for entry in entries:
+        assert "fuzzy" not in entry, entry
+        strings = re.findall(r'^msgstr(?:\[\d\])? "(.*)"((?:\n".*")*)', entry, re.MULTILINE)
+        said = [first + more for first, more in strings]
+        assert said, entry
+        assert all(said), entry
+        asked = set(holes.findall(entry[: entry.index("\nmsgstr")]))
+        assert all(asked == set(holes.findall(one)) for one in said[-1:]), entry
