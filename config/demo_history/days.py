@@ -198,6 +198,7 @@ class Days:
             "groups": len(claims.groups),
             "groups_complete": employee.groups_complete,
             "unsolicited": False,
+            "graph": "",
             "user_agent": origin.user_agent,
         }
         return Entry(Kind.SIGN_IN, known.actor, "ok", origin, at, data=data)

@@ -58,7 +58,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             words, tone, _icon = SEVERITY_WORDS[severity]
             address = f"{reverse('staff-findings')}?severity={severity}"
             context["tiles"].append(
-                (number, _("findings: %(what)s") % {"what": str(words).lower()}, address, tone if number else "")
+                (number, _("findings: %(what)s") % {"what": words}, address, tone if number else "")
             )
     if powers.may(Capability.SEE_PEOPLE):
         context["tiles"].append(
