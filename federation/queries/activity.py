@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from federation.models.audit import AuditEvent
 from federation.models.people import Person
 from federation.models.sessions import PortalSession, session_row_key
@@ -68,7 +70,7 @@ def open_sessions(person: Person, *, now: datetime, role_arn: str = "") -> list[
     if role_arn:
         events = events.filter(data__role_arn=role_arn)
     found = []
-    for event in events.order_by("-seq")[:_MOST]:
+    for event in events.order_by("-at", "-seq")[:_MOST]:  # as the index of actors has it
         ends_at = _end(event)
         if ends_at > now:
             found.append(
@@ -79,17 +81,22 @@ def open_sessions(person: Person, *, now: datetime, role_arn: str = "") -> list[
     return sorted(found, key=lambda session: session.ends_at, reverse=True)
 
 
-def deeds(person: Person, *, before: int | None = None) -> tuple[list[Deed], int | None]:
-    """What the person did, newest first, fifty at a time; the number to go on from, None at the end. One query."""
+def deeds(
+    person: Person, *, before: tuple[datetime, int] | None = None
+) -> tuple[list[Deed], tuple[datetime, int] | None]:
+    """What the person did, newest first, fifty at a time; the place to go on from, None at the end. One query.
+
+    In the order of the index of actors: by number alone, a database reads the log backwards until it has met fifty.
+    """
     events = AuditEvent.objects.filter(actor__in=[_actor(person), str(person.pk)], kind__in=_SHOWN)
     if before is not None:
-        events = events.filter(seq__lt=before)
-    rows = list(events.order_by("-seq")[: PAGE + 1])
+        events = events.filter(Q(at__lt=before[0]) | Q(at=before[0], seq__lt=before[1]))
+    rows = list(events.order_by("-at", "-seq")[: PAGE + 1])
     shown = [
         Deed(row.seq, row.at, row.kind, row.outcome, row.address, row.request_id, row.reason, row.data)
         for row in rows[:PAGE]
     ]
-    return shown, shown[-1].seq if len(rows) > PAGE else None
+    return shown, (shown[-1].at, shown[-1].seq) if len(rows) > PAGE else None
 
 
 def browser_sessions(person: Person, cookie: str | None, *, now: datetime) -> Sequence[BrowserSession]:

@@ -169,7 +169,7 @@ def context_of(case: Case) -> Context:
     actor = f"{person.provider}:{person.session_name}"
     events = AuditEvent.objects.filter(
         actor=actor, kind__in=["credentials", "console"], outcome="ok", data__role_arn__in=arns
-    ).order_by("-seq")[:5]
+    ).order_by("-at", "-seq")[:5]
     return Context(
         groups=tuple(sorted(person.groups)),
         attributes=tuple((key, ", ".join(values)) for key, values in sorted(person.attributes.items())),
