@@ -50,11 +50,14 @@ def _forget_what_is_in_force():
 
     And with a clock that AWS has just agreed with: else each test's first mint would ask STS for the time.
     """
+    from django.utils import translation
+
     from federation.aws import clock
     from federation.flows import provider_documents
     from federation.models import current
 
     current.forget()
+    translation.deactivate()  # what the last request of the test before was answered in
     provider_documents._parsed.clear()
     clock.watch.forget()
     clock.watch.pin("a test", time.time(), resolution=1.0, sent=time.monotonic())

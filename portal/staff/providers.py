@@ -211,6 +211,9 @@ def _form(
         now = timezone.now()
         tried = provider_trials.provider_of(held)
         context |= _result(held, tried, now)
+        # Of pasted metadata: the new beside those in force, before the old ones go.
+        pems = provider_documents.kept(tried, None, now=now).certificates
+        context["tried_certificates"] = queries.certificate_lines(pems, now)
         found = provider_changes.warnings(person_of(request), tried, now=now, trial_id=held.pk)
         context |= {"warnings": _warnings(found)}
         context |= {"entry_text": plain_yaml([dict(entry)]), "proven": provider_trials.is_proven(held)}

@@ -227,6 +227,7 @@ def test_a_tested_provider_is_put_into_a_draft_and_an_untested_one_disabled(owne
     where = add(owner)["Location"]
     page = owner.page(where)
     assert page.find(id="enabled").has_attr("disabled")  # no test yet
+    assert "days left" in page.find(id="tried").parent.text  # of the pasted metadata
     assert post(owner, where, where + "propose", enabled="on").status_code == 409
     answer = post(owner, where, where + "propose")
     draft = MappingDraft.objects.get()
