@@ -245,14 +245,17 @@ class Page:
         return " ".join(self.soup.get_text(" ").split())
 
     def form(self, *fields: str, action: str = "") -> Tag:
-        """The one form that has all these fields and whose action holds `action`. Raises AssertionError with the page's text."""
+        """The one form that has all these fields and whose action holds `action`. Raises AssertionError with the page's text.
+
+        A page may have the same form twice, as a recent role and in its place in the list: that is one.
+        """
         found = [
             form
             for form in self.soup.find_all("form")
             if action in (form.get("action") or "")
             and all(form.find(["input", "select", "button", "textarea"], attrs={"name": name}) for name in fields)
         ]
-        assert len(found) == 1, (
+        assert len({form.get("action") for form in found}) == 1, (
             f"{len(found)} forms with {fields} {action!r} at {self.url} ({self.status}): {self.text[:1500]}"
         )
         return found[0]
