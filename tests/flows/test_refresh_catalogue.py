@@ -304,7 +304,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(double, now, broken,
     before = list(Role.objects.order_by("arn").values()), state.get()
     double.accounts[cast.DEV] = paging.roles("ReadOnly", "New")
     other = []
-    real = adapter.Reader._ask
+    real = adapter.Reader.ask
 
     def asking(self, operation, parameters):
         answer = real(self, operation, parameters)
@@ -314,7 +314,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(double, now, broken,
                 raise adapter.CatalogueUnreadable("list_roles_unreadable")
         return answer
 
-    monkeypatch.setattr(adapter.Reader, "_ask", asking)
+    monkeypatch.setattr(adapter.Reader, "ask", asking)
     assert refresh(now=now + HOUR) == flow.Refreshed(cast.DEV, "skipped", "lease_lost")
     assert (list(Role.objects.order_by("arn").values()), state.get()) == before
     assert other[0].is_ours()

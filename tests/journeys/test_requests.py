@@ -92,7 +92,7 @@ def test_a_draft_survives_a_session_that_has_ended(new_context: NewContext, stag
     page.get_by_role("link", name="Sign in with Example Corp (OpenID Connect)").click()
     page.wait_for_url(f"{stage.url}/requests/new**")
     page.goto(path)
-    expect(page.get_by_role("heading", name="Ask for access")).to_be_visible()
+    expect(page.get_by_label("Reason")).to_have_value("Half a page of reasons")
 
 
 def test_breaking_the_glass_wants_the_accounts_name(new_context: NewContext, stage: Town) -> None:

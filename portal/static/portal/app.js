@@ -206,11 +206,13 @@ addEventListener("htmx:afterSettle", (event) => {
 });
 
 /* --- Everything, on this page and on each piece that comes later -------------------------------------- */
-const wired = new WeakSet();
+const wired = new Map(); // by selector: a form may be both busy and a draft
 function each(root, selector, wireOne) {
+  const done = wired.get(selector) ?? new WeakSet();
+  wired.set(selector, done);
   for (const element of [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)]) {
-    if (wired.has(element)) continue;
-    wired.add(element);
+    if (done.has(element)) continue;
+    done.add(element);
     wireOne(element);
   }
 }
@@ -241,9 +243,12 @@ function wire(root) {
   each(root, "form[data-draft]", wireDraft);
 }
 wire(document);
-// A draft waits for its page while somebody signs in again; whoever has gone on elsewhere has no use for it.
+// A draft waits for its form while somebody signs in again, on the way through the first step of its own page as well;
+// whoever has gone on elsewhere has no use for it.
 if (!location.pathname.startsWith("/signin/")) {
-  for (const key of Object.keys(sessionStorage)) if (key.startsWith("draft:")) sessionStorage.removeItem(key);
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith("draft:") && !key.startsWith(`draft:${location.pathname}:`)) sessionStorage.removeItem(key);
+  }
 }
 // Coming back with the Back button finds the forms ready again.
 addEventListener("pageshow", () => {
