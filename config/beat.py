@@ -23,9 +23,15 @@ class JitteredEntry(ScheduleEntry):  # type: ignore[misc,unused-ignore]
 
     @property
     def jitter(self) -> timedelta:
-        """How late this run is. The same each time that beat asks, also after a restart, or it would never come to an end."""
+        """How late this run is. The same each time that beat asks, also after a restart, or it would never come to an end.
+
+        What has no interval (Celery's own nightly entry is a crontab) has its own time.
+        """
+        every = getattr(self.schedule, "run_every", None)
+        if every is None:
+            return timedelta(0)
         drawn = random.Random(f"{self.name} {self.last_run_at.timestamp()}").random()  # noqa: S311  spreads load, hides nothing
-        return drawn * SHARE * self.schedule.run_every  # type: ignore[no-any-return,unused-ignore]
+        return drawn * SHARE * every  # type: ignore[no-any-return,unused-ignore]
 
 
 class JitteredScheduler(PersistentScheduler):  # type: ignore[misc,unused-ignore]

@@ -24,9 +24,11 @@ def refresh_provider_documents() -> None:
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
 def send_letters() -> None:
-    """Send the e-mail that is due; a run is noted only where there is some."""
+    """Send the e-mail that is due; where there is none, a run is left every few minutes, so that a worker is seen."""
     if letters.any_due(now=timezone.now()):
         runs.noted("send_letters", lambda: {"sent": letters.send_due(now=timezone.now())})
+    else:
+        runs.still_alive("send_letters", {"sent": 0})
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from celery.schedules import schedule
+from celery.schedules import crontab, schedule
 from celery.utils.imports import symbol_by_name
 
 from config.beat import SHARE, JitteredEntry
@@ -41,6 +41,14 @@ def test_it_is_due_at_the_interval_and_its_jitter(seconds, due):
 
 def test_it_is_never_due_before_the_interval():
     assert not any(entry(f"task-{number}", now=LAST + HOUR - timedelta(seconds=1)).is_due()[0] for number in range(50))
+
+
+def test_celerys_own_nightly_entry_keeps_its_time():
+    nightly = JitteredEntry(
+        name="celery.backend_cleanup", task="t", schedule=crontab("0", "4", app=app), last_run_at=LAST, app=app
+    )
+    assert nightly.jitter == timedelta(0)
+    nightly.is_due()
 
 
 def test_beat_uses_it(settings):
