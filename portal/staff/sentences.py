@@ -43,7 +43,7 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ("oauth.refused", ""): _("A request at the OAuth endpoint {endpoint} was refused: {reason}."),
     ("token.reused", ""): _("A refresh token of {actor} came a second time; its whole family is revoked."),
     ("token.refused", ""): _("A bearer token was refused: {reason}."),
-    ("provider.documents", ""): _("The metadata of {provider} names other certificates or addresses than before."),
+    ("provider.documents", ""): _("{source} names certificates, keys or addresses that are new."),
     ("answer.decided", ""): _("{actor} decided about the held answer of {source}: {decision}."),
     ("directory.person", ""): _("The directory {directory} says of {user_name}: {change}."),
     ("directory.group", "ok"): _("The directory {directory} says of the group {group_name}: {change}."),
