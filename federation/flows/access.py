@@ -93,13 +93,21 @@ def fresh_identities(
     return found
 
 
-def _refuse_old(person: Person, mapping: current.CurrentMapping, now: datetime) -> None:
-    if not person.active:
-        raise PersonDisabled("person_disabled")
+def refuse_old_claims(person: Person, *, now: datetime) -> None:
+    """Raise ClaimsTooOld where nothing is decided on this person's claims before another sign-in.
+
+    claims_too_old: older than ROLEGATE_CLAIMS_MAX_AGE. provider_session_ended: past the provider's own end of session.
+    """
     if person.claims_at is None or now - person.claims_at > settings.ROLEGATE_CLAIMS_MAX_AGE:
         raise ClaimsTooOld("claims_too_old")
     if person.claims_expire_at is not None and person.claims_expire_at <= now:
         raise ClaimsTooOld("provider_session_ended")
+
+
+def _refuse_old(person: Person, mapping: current.CurrentMapping, now: datetime) -> None:
+    if not person.active:
+        raise PersonDisabled("person_disabled")
+    refuse_old_claims(person, now=now)
     mapping.provider(person.provider)
 
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from federation.errors import BadRequest, RateLimited, RolegateError
 from federation.flows import pair_cli, rate_limits
 from portal.oauth.server import FlowRefused, Request, build_server, metadata, with_issuer
-from portal.views.guard import FormUnreadable, fields_of, origin_of
+from portal.views.guard import FormUnreadable, fields_of, origin_of, with_fresh_claims
 
 _SERVER = build_server()
 _COUNTED = {"token", "revoke"}  # endpoints that count each request before they read it
@@ -167,9 +167,11 @@ def authorize(request: HttpRequest) -> HttpResponse:
         return _refused_page(request, error.error or "invalid_request", error.get_error_description() or "")
     # The client's own parameters and no others: on to the sign-in page, and through the form.
     carried = {name: made.payload.data[name] for name in _CARRIED if name in made.payload.data}
+    back = f"{request.path}?{urlencode(carried)}"
     if not request.user.is_authenticated:
-        back = f"{request.path}?{urlencode(carried)}"
         return HttpResponseRedirect(f"/signin/?{urlencode({'next': back})}")
+    if request.method != "POST" and (again := with_fresh_claims(request, back)) is not None:
+        return again
     decision = request.POST.get("decision") if request.method == "POST" else None
     if decision in {"allow", "deny"}:
         person = request.user if decision == "allow" else None
@@ -213,7 +215,8 @@ def device(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         if request.GET:
             return HttpResponseRedirect(request.path)  # out of the address bar too, and of every link that repeats it
-        return render(request, "oauth/device.html", {})
+        again = with_fresh_claims(request, request.path)
+        return again if again is not None else render(request, "oauth/device.html", {})
     origin, now = request.origin, _now()  # type: ignore[attr-defined]
     person_id = request.user.pk
     typed = request.POST.get("user_code", "")

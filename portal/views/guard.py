@@ -19,6 +19,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from federation.aws.partitions import PARTITION_NAMES, partition
 from federation.errors import ClaimsTooOld, NotSignedIn
+from federation.flows import access
 from federation.flows.origin import Origin
 from federation.models.people import Person
 
@@ -105,6 +106,22 @@ def _again(request: HttpRequest, error: NotSignedIn | ClaimsTooOld, now: datetim
     # After a form, the browser holds every redirect to form-action (CSP), and the provider is not on that list: stop at
     # our own sign-in page. After a link, go straight to the provider: mostly nobody sees more than a flicker.
     return HttpResponseRedirect(_sign_in_url(request, person.provider if request.method in {"GET", "HEAD"} else ""))
+
+
+def with_fresh_claims(request: HttpRequest, back: str) -> HttpResponse | None:
+    """The way to the provider and `back`, where nothing would be decided on the claims of this session; None where it would.
+
+    For pages on which access is given without being decided: a pairing agreed to on claims that are too old would be
+    refused at its first use, and agreed to again, for as long as the session lasts. Raises ClaimsTooOld in a circle.
+    """
+    person, now = person_of(request), timezone.now()
+    try:
+        access.refuse_old_claims(person, now=now)
+    except ClaimsTooOld:
+        if person.claims_at is not None and now - person.claims_at < _JUST_SIGNED_IN:
+            raise
+        return HttpResponseRedirect(f"/signin/{person.provider}/?{urlencode({'next': back})}")
+    return None
 
 
 def signed_in(view: View[_P]) -> View[_P]:

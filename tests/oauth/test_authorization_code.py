@@ -1,5 +1,6 @@
 """The loopback way: consent in the browser, a code to 127.0.0.1, tokens for the code (RFC 6749 section 4.1, RFC 7636)."""
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -66,6 +67,31 @@ def test_nobody_signed_in_goes_to_the_sign_in_page_and_comes_back_with_the_whole
     back = urlsplit(parse_qs(target.query)["next"][0])
     assert back.path == "/oauth/authorize"
     assert {name: values[0] for name, values in parse_qs(back.query).items()} == authorization_request()
+
+
+@pytest.mark.parametrize("path", ["/oauth/authorize", "/device/"])
+def test_claims_that_are_too_old_send_to_their_provider_before_anything_is_agreed_to(client, alice, settings, path):
+    """Else the helper is refused at its first call, pairs again with the same old claims, and so on while the session lasts."""
+    alice.claims_at = datetime.now(UTC) - settings.ROLEGATE_CLAIMS_MAX_AGE - timedelta(minutes=1)
+    alice.save()
+    client.force_login(alice)
+    response = client.get(path, authorization_request() if path == "/oauth/authorize" else {})
+    assert response.status_code == 302
+    target = urlsplit(response["Location"])
+    assert target.path == "/signin/corp/"
+    back = urlsplit(parse_qs(target.query)["next"][0])
+    assert back.path == path
+    if path == "/oauth/authorize":
+        assert {name: values[0] for name, values in parse_qs(back.query).items()} == authorization_request()
+
+
+def test_a_provider_whose_sessions_are_over_at_once_is_no_circle(client, alice):
+    alice.claims_expire_at = alice.claims_at
+    alice.save()
+    client.force_login(alice)
+    response = client.get("/oauth/authorize", authorization_request())
+    assert response.status_code == 401
+    assert b"claims_too_old" in response.content
 
 
 def test_posting_consent_without_a_session_gives_nothing(client, db):
