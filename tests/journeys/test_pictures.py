@@ -78,3 +78,34 @@ def test_the_pages_of_the_employee(new_context: NewContext, stage: Town, picture
     picture(lead, f"request-decide{end}")
     page.get_by_role("button", name="Withdraw the request").click()
     expect(page.locator("main")).to_contain_text("Withdrawn")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_of_the_console(new_context: NewContext, stage: Town, picture: Picture, scheme: str) -> None:
+    """One picture of each page of the admin console in both themes."""
+    page = new_context(color_scheme=scheme).new_page()
+    sign_in(page, stage, "oidc", "carol")
+    end = "" if scheme == "light" else "-dark"
+    for path, heading, name in (
+        ("", "Overview", "overview"),
+        ("mapping/", "Mapping", "mapping"),
+        ("people/", "People", "people"),
+        ("unused/", "Unused access", "unused"),
+        ("audit/", "Audit log", "audit"),
+        ("accounts/", "Accounts", "accounts"),
+        ("roles/", "Roles", "catalogue-roles"),
+        ("findings/", "Trust findings", "findings"),
+        ("onboard/", "Onboard an account", "onboard"),
+        ("held/", "Held answers", "held"),
+        ("tasks/", "Background work", "tasks"),
+        ("tokens/", "Tokens", "tokens"),
+        ("providers/", "Identity providers", "providers"),
+        ("rights/", "Rights", "rights"),
+    ):
+        page.goto(f"{stage.url}/staff/{path}")
+        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        picture(page, f"staff-{name}{end}")
+    page.goto(f"{stage.url}/staff/mapping/")
+    page.get_by_role("button", name="Change the mapping").click()
+    page.wait_for_url("**/staff/mapping/drafts/*/")
+    picture(page, f"staff-mapping-editor{end}")
