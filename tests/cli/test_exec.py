@@ -22,8 +22,10 @@ print(boto3.client("sts", region_name="us-east-1", endpoint_url=sys.argv[1]).get
 
 
 def _boto3(laptop: Laptop, stage: Town, *options: str) -> str:
-    laptop.environment["PYTHONPATH"] += ":" + ":".join(path for path in sys.path if "site-packages" in path)
-    done = laptop.run("exec", "shop-prod/ReadOnly", *options, "--", sys.executable, "-c", _WHO, stage.aws.url)
+    # For this run alone: the machine is that of every test here.
+    ours = ":".join([laptop.environment["PYTHONPATH"], *(path for path in sys.path if "site-packages" in path)])
+    child = [sys.executable, "-c", _WHO, stage.aws.url]
+    done = laptop.run("exec", "shop-prod/ReadOnly", *options, "--", *child, PYTHONPATH=ours)
     return done.stdout
 
 

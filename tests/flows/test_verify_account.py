@@ -6,6 +6,7 @@ import json
 
 import pytest
 from django.core.management import CommandError, call_command
+from moto.iam.models import iam_backends
 
 from federation.flows import background, rotate_keys, verify_account
 from federation.flows.verify_account import STEPS, State
@@ -26,7 +27,15 @@ def ready(aws, issuer_host, monkeypatch):
         provider = aws.register_oidc_provider(account, issuer_host, ["sts.amazonaws.com"])
         condition = {f"{bare}:aud": "sts.amazonaws.com", f"{bare}:sub": "gateway:reader"}
         aws.create_role(account, READER, trust(provider, "sts:AssumeRoleWithWebIdentity", condition))
-    return aws
+    # moto's accounts are one for all tests of a process: what others have made in these is put aside for this test.
+    aside = {}
+    for account in (cast.PROD, cast.STAGING, cast.DEV):
+        roles = iam_backends[account]["aws"].roles
+        for key in [key for key, role in roles.items() if role.arn not in aws.registry.roles]:
+            aside[account, key] = roles.pop(key)
+    yield aws
+    for (account, key), role in aside.items():
+        iam_backends[account]["aws"].roles[key] = role
 
 
 def look(account_id, origin, now):
