@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from demo import estate
 from demo.aws.server import LocalAws
@@ -93,20 +94,41 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         town.stop()
 
 
+class Chromium:
+    """Headless Chromium; started anew where it has died, so that one crash is not the end of every journey after it."""
+
+    def __init__(self, launch: Callable[[], Browser]) -> None:
+        self._launch = launch
+        self._browser: Browser | None = None
+
+    def running(self) -> Browser:
+        """The browser, alive."""
+        if self._browser is None or not self._browser.is_connected():
+            self._browser = self._launch()
+        return self._browser
+
+    def close(self) -> None:
+        """End it."""
+        if self._browser is not None:
+            self._browser.close()
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[Chromium]:
     """Headless Chromium that calls nobody on its own."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--no-proxy-server"],
+        chromium = Chromium(
+            lambda: playwright.chromium.launch(
+                executable_path=path,
+                args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                      "--disable-component-update", "--disable-sync", "--no-proxy-server"],
+            )
         )  # fmt: skip
-        yield browser
-        browser.close()
+        yield chromium
+        chromium.close()
 
 
 NewContext = Callable[..., BrowserContext]
@@ -119,7 +141,7 @@ def faults() -> list[str]:
 
 
 @pytest.fixture
-def new_context(browser: Browser, faults: list[str]) -> Iterator[NewContext]:
+def new_context(browser: Chromium, faults: list[str]) -> Iterator[NewContext]:
     """A browser profile of somebody's own."""
     contexts: list[BrowserContext] = []
 
@@ -133,7 +155,7 @@ def new_context(browser: Browser, faults: list[str]) -> Iterator[NewContext]:
         )
 
     def make(**options: Any) -> BrowserContext:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context = browser.running().new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         context.set_default_timeout(10_000)
         context.on("page", watch)
         contexts.append(context)
@@ -141,7 +163,8 @@ def new_context(browser: Browser, faults: list[str]) -> Iterator[NewContext]:
 
     yield make
     for context in contexts:
-        context.close()
+        with suppress(Error):  # its browser has died, which the test itself has said
+            context.close()
     assert faults == []
 
 
