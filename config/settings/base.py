@@ -66,7 +66,7 @@ AUTHENTICATION_BACKENDS = ["portal.auth.FederatedBackend"]
 LOGIN_URL = "/signin/"
 LANGUAGE_CODE = "en"
 # Each by its own name: who is looking for their language reads no other. Arabic shows that everything lays out from the right.
-LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ja", "日本語"), ("ar", "العربية")]
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ja", "日本語")]
 LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_AGE = 31_536_000

@@ -32,4 +32,6 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
     }  # a file, so that threads share it; a name of its own for each run
 else:
     DATABASES["default"]["TEST"] = {"NAME": f"rolegate_test_{os.getpid()}"}
+# Laid out from right to left. Only the frame of the pages is translated, and nobody is offered half a language.
+LANGUAGES = [*LANGUAGES, ("ar", "العربية")]
 WHITENOISE_AUTOREFRESH = True
