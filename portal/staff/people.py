@@ -104,6 +104,9 @@ def compare(request: HttpRequest, person_id: UUID) -> HttpResponse:
             other = queries.colleague(text)
         except NotFound as error:
             faults.append(("with", error.public_sentence))
+        if other is not None and other.pk == who.pk:
+            other = None
+            faults.append(("with", _("This is the same person. Name a colleague.")))
     context: dict[str, Any] = {"who": who, "with": text, "other": other, "faults": faults}
     if other is not None:
         context["compared"] = queries.compare(who, other, now=timezone.now())

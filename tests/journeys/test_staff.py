@@ -123,7 +123,9 @@ def test_background_work_is_started_by_hand_and_its_end_is_seen(new_context: New
 def test_axe_finds_nothing_on_any_page(new_context: NewContext, town: Town, scheme: str, width: int) -> None:
     page = new_context(color_scheme=scheme, viewport={"width": width, "height": 800}).new_page()
     sign_in(page, town, "saml", "carol")
-    person = page.goto(f"{town.url}/staff/people/") and page.locator("#list tbody th a").first.get_attribute("href")
+    person = page.goto(f"{town.url}/staff/people/") and page.locator(
+        "#list tbody th a", has_text="Carol"
+    ).first.get_attribute("href")
     for path in (*PAGES, f"{person}", f"{person}explain", f"{person}compare?with=alice", f"{person}revoke"):
         page.goto(f"{town.url}{path}")
         expect(page.locator("[aria-busy=true]")).to_have_count(0)  # what is being fetched is dimmed meanwhile

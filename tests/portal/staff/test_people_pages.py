@@ -131,6 +131,9 @@ def test_two_colleagues_side_by_side(company):
     assert "no-contractors-in-production" in shown
     assert company.get(f"/staff/people/{company.alice.pk}/compare?with=Bo").status_code == 200
     assert company.get(f"/staff/people/{company.alice.pk}/compare?with=nobody").status_code == 422
+    same = company.get(f"/staff/people/{company.alice.pk}/compare?with=alice@example.com")
+    assert same.status_code == 422
+    assert "This is the same person. Name a colleague." in same.content.decode()
 
 
 def test_revoking_ends_sessions_is_audited_and_hands_out_the_policy_for_aws(company, clock, signed_in):
