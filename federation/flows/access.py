@@ -51,7 +51,7 @@ class Access:
     @property
     def actor(self) -> str:
         """How the audit log names the person."""
-        return f"{self.person.provider}:{self.person.session_name}"
+        return self.person.actor
 
     def bounded(self, seconds: int, now: datetime) -> int:
         """`seconds`, or what is left of the approval where that is less: the credentials end with it."""

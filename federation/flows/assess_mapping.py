@@ -57,11 +57,6 @@ class Preview:
         return not {"production", "unmarked"}.isdisjoint(self.second_person)
 
 
-def key_of(person: Person) -> str:
-    """How the audit log names a person."""
-    return f"{person.provider}:{person.session_name}"
-
-
 def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
     """Compare `text` with the revision in force, on the people of today. Raises DocumentError with every fault."""
     document = parse(text)
@@ -90,7 +85,7 @@ def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
 
 
 def _draftsman(author: Person, people: Sequence[Somebody]) -> Draftsman:
-    key = key_of(author)
+    key = author.actor
     own = next((person for person in people if person.key == key), None)
     return Draftsman(key, own.after or own.before if own is not None else current.identity_of(author))
 
@@ -117,7 +112,7 @@ def everybody(before: current.CurrentMapping, after: current.CurrentMapping, *, 
                 continue
             one = _decidable(was, person.provider in closed[0])
             other = one if was is will and closed[0] == closed[1] else _decidable(will, person.provider in closed[1])
-            yield Somebody(key_of(person), person.name or person.subject, person.email, one, other)
+            yield Somebody(person.actor, person.name or person.subject, person.email, one, other)
 
 
 def _has_left(person: Person, before: current.CurrentMapping, after: current.CurrentMapping, now: datetime) -> bool:

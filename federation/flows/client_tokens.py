@@ -155,11 +155,6 @@ def clean_text(text: str, length: int) -> str:
     return "".join(c for c in text if c.isprintable())[:length]
 
 
-def actor_of(person: Any) -> str:
-    """How the audit log names a person."""
-    return f"{person.provider}:{person.session_name}"
-
-
 def refusal_of(person: Any, epoch: int | None) -> str:
     """Why this person may not hold tokens that were agreed to at `epoch`; "" when they may."""
     if not person.active:
@@ -208,7 +203,7 @@ def pair(
     tokens, _ = _issue(family, now)
     record(
         Kind.CLIENT_PAIRED,
-        actor=actor_of(person),
+        actor=person.actor,
         outcome="ok",
         origin=origin,
         now=now,
@@ -296,7 +291,7 @@ def rotate(refresh_token: str, *, client_id: str, origin: Origin, now: datetime)
         else:
             # Locked, so that a revocation and a rotation of one family come one after the other.
             family = _locked().get(pk=row.family_id)
-            actor = actor_of(family.person)
+            actor = family.person.actor
             reason = _dead(family, now) or refusal_of(family.person, family.session_epoch)
             if not spent:
                 reason = "token_reused"
@@ -368,7 +363,7 @@ def revoke_grant(family_id: uuid.UUID, *, person_id: uuid.UUID, origin: Origin, 
         family = _locked().filter(pk=family_id, person_id=person_id).first()
         if family is None:
             raise NotFound("grant_unknown")
-        revoke_family(family, "by_person", actor=actor_of(family.person), origin=origin, now=now)
+        revoke_family(family, "by_person", actor=family.person.actor, origin=origin, now=now)
 
 
 def revoke_token(token: str, *, client_id: str, origin: Origin, now: datetime) -> None:
@@ -384,7 +379,7 @@ def revoke_token(token: str, *, client_id: str, origin: Origin, now: datetime) -
         )
         if family_id is not None:
             family = _locked().get(pk=family_id)
-            revoke_family(family, "by_client", actor=actor_of(family.person), origin=origin, now=now)
+            revoke_family(family, "by_client", actor=family.person.actor, origin=origin, now=now)
 
 
 def list_grants(person_id: uuid.UUID, *, now: datetime) -> list[PairedClient]:

@@ -183,7 +183,7 @@ def _decide(
     for key in chosen:
         record(
             Kind.ACCESS_DECIDED,
-            actor=_actor(who.person),
+            actor=who.person.actor,
             outcome="ok",
             origin=origin,
             now=now,
@@ -282,7 +282,7 @@ def review(
             request.save(update_fields=["reviewed_at", "reviewed_by", "review_comment", "finding"])
             record(
                 Kind.ACCESS_REVIEWED,
-                actor=_actor(who.person),
+                actor=who.person.actor,
                 outcome="ok",
                 origin=origin,
                 now=now,
@@ -295,10 +295,6 @@ def review(
         _refused(Kind.ACCESS_REVIEWED, person_id, request_id, error, channel="portal", origin=origin, now=now)
         raise
     return request
-
-
-def _actor(person: Person) -> str:
-    return f"{person.provider}:{person.session_name}"
 
 
 def _refused(

@@ -21,7 +21,7 @@ def end_others(person: Person, kept_cookie: str | None, *, origin: Origin, now: 
         ended, _ = others.delete()
         record_or_log(
             Kind.SESSIONS_ENDED,
-            actor=f"{person.provider}:{person.session_name}",
+            actor=person.actor,
             outcome="ok",
             origin=origin,
             now=now,

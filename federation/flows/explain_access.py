@@ -244,7 +244,7 @@ def _trust(role_arn: str) -> tuple[str, ...]:
 
 
 def _last_use(person: Person, role_arn: str, at: datetime) -> LastUse | None:
-    actors = [f"{person.provider}:{person.session_name}", str(person.pk)]  # a refusal knows the person by id alone
+    actors = [person.actor, str(person.pk)]  # a refusal knows the person by id alone
     event = (
         AuditEvent.objects.filter(
             actor__in=actors, kind__in=["credentials", "console"], data__role_arn=role_arn, at__lte=at

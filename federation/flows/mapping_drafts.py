@@ -20,7 +20,7 @@ from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.errors import BadRequest, NotFound, RolegateError
 from federation.flows import staff_rights
-from federation.flows.assess_mapping import Preview, key_of, preview
+from federation.flows.assess_mapping import Preview, preview
 from federation.flows.publish_mapping import Published, RevisionMovedOn, publish
 from federation.mapping.capabilities import Capability, Powers
 from federation.mapping.document import DocumentError, parse
@@ -260,7 +260,7 @@ def withdraw(person: Person, draft_id: UUID, *, origin: Origin, now: datetime) -
     with transaction.atomic():
         draft = _locked(draft_id, _OPEN)
         _refuse_others(draft, person)
-        draft.status, draft.decided_at, draft.decided_by = MappingDraft.Status.WITHDRAWN, now, key_of(person)
+        draft.status, draft.decided_at, draft.decided_by = MappingDraft.Status.WITHDRAWN, now, person.actor
         draft.save()
         _record(draft, "withdrawn", person, origin, now)
     return draft
@@ -331,17 +331,17 @@ def _put_in_force(
             raise PreviewChanged("draft_changed_meanwhile")
         published = publish(
             draft.text,
-            author=key_of(draft.author),
+            author=draft.author.actor,
             comment=(comment.strip() or draft.comment)[:1000],
             origin=origin,
             now=now,
             only_on=draft.base,
             impact=shown.impact.as_dict(),
-            published_by="" if own else key_of(person),
+            published_by="" if own else person.actor,
         )
         if not published.changed:
             raise NothingToPublish("nothing_to_publish")
-        row.status, row.decided_at, row.decided_by = MappingDraft.Status.PUBLISHED, now, key_of(person)
+        row.status, row.decided_at, row.decided_by = MappingDraft.Status.PUBLISHED, now, person.actor
         row.revision, row.digest, row.preview = published.number, shown.digest, shown.impact.as_dict()
         row.save()
         _record(row, "published", person, origin, now, revision=published.number)
@@ -426,7 +426,7 @@ def _record(
 ) -> None:
     record(
         Kind.MAPPING_DRAFT,
-        actor=key_of(person),
+        actor=person.actor,
         outcome="ok" if outcome == "ok" else "refused",
         origin=origin,
         now=now,
@@ -435,6 +435,6 @@ def _record(
         change=change,
         base=draft.base,
         sha256=draft.sha256,
-        author=key_of(draft.author),
+        author=draft.author.actor,
         **more,
     )

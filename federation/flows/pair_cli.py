@@ -38,7 +38,6 @@ from federation.flows.client_tokens import (
     PairedClient,
     TokenRefused,
     Tokens,
-    actor_of,
     authenticate,
     clean_text,
     digest,
@@ -266,7 +265,7 @@ def deny(person_id: uuid.UUID, *, client_id: str, origin: Origin, now: datetime)
     person = get_user_model().objects.get(pk=person_id)
     with transaction.atomic():
         refused(
-            Kind.CLIENT_PAIRING_DENIED, GrantRefused("denied_by_person"), actor=actor_of(person), origin=origin, now=now, client=client_id
+            Kind.CLIENT_PAIRING_DENIED, GrantRefused("denied_by_person"), actor=person.actor, origin=origin, now=now, client=client_id
         )  # fmt: skip
 
 
@@ -274,7 +273,7 @@ def _refuse_disabled(person: Any, client_id: str, origin: Origin, now: datetime)
     """Nobody who is disabled gives a device anything."""
     with transaction.atomic():
         error = refused(
-            Kind.CLIENT_PAIRING_DENIED, GrantRefused("person_disabled"), actor=actor_of(person), origin=origin, now=now, client=client_id
+            Kind.CLIENT_PAIRING_DENIED, GrantRefused("person_disabled"), actor=person.actor, origin=origin, now=now, client=client_id
         )  # fmt: skip
     raise error
 
@@ -291,7 +290,7 @@ def redeem_code(
     with transaction.atomic():
         spent = AuthorizationCode.objects.filter(hash=digest(code), used_at__isnull=True).update(used_at=now)
         row = AuthorizationCode.objects.select_related("person", "family").filter(hash=digest(code)).first()
-        actor = actor_of(row.person) if row else ""
+        actor = row.person.actor if row else ""
         reason = ""
         if row is None:
             reason = "code_unknown"
@@ -394,14 +393,14 @@ def decide_device(user_code: str, *, person_id: uuid.UUID, allow: bool, origin: 
         )
         if decided:
             record(
-                Kind.CLIENT_PAIRING_ALLOWED if allow else Kind.CLIENT_PAIRING_DENIED, actor=actor_of(person), outcome="ok" if allow else "refused",
+                Kind.CLIENT_PAIRING_ALLOWED if allow else Kind.CLIENT_PAIRING_DENIED, actor=person.actor, outcome="ok" if allow else "refused",
                 origin=origin, now=now, reason="" if allow else "denied_by_person", client=grant.client_id, device_address=grant.address,
             )  # fmt: skip
         else:
             outcome = refused(
                 Kind.CLIENT_PAIRING_DENIED,
                 UserCodeRefused("already_decided"),
-                actor=actor_of(person),
+                actor=person.actor,
                 origin=origin,
                 now=now,
                 client=grant.client_id,
@@ -433,7 +432,7 @@ def _look_up(user_code: str, *, person_id: uuid.UUID, origin: Origin, now: datet
                 error = TooManyUserCodes("too_many_user_codes", retry_after=int(DEVICE_LIFETIME.total_seconds()))
             else:
                 WrongUserCode.objects.create(person_id=person_id, at=now)
-            outcome = refused(Kind.CLIENT_PAIRING_DENIED, error, actor=actor_of(person), origin=origin, now=now)
+            outcome = refused(Kind.CLIENT_PAIRING_DENIED, error, actor=person.actor, origin=origin, now=now)
     if isinstance(outcome, RolegateError):
         raise outcome
     return outcome
@@ -465,7 +464,7 @@ def poll_device(device_code: str, *, client_id: str, origin: Origin, now: dateti
                 refused(
                     Kind.CLIENT_PAIRING_DENIED,
                     outcome,
-                    actor=actor_of(grant.person) if grant.person else "",
+                    actor=grant.person.actor if grant.person else "",
                     origin=origin,
                     now=now,
                     client=client_id,
@@ -474,7 +473,7 @@ def poll_device(device_code: str, *, client_id: str, origin: Origin, now: dateti
             outcome = refused(
                 Kind.CLIENT_PAIRING_DENIED,
                 GrantRefused(reason),
-                actor=actor_of(grant.person),
+                actor=grant.person.actor if grant.person else "",
                 origin=origin,
                 now=now,
                 client=client_id,

@@ -276,7 +276,7 @@ def _finish(
         )  # fmt: skip
         record(
             Kind.PROVIDER_TESTED,
-            actor=f"{trial.person.provider}:{trial.person.session_name}",
+            actor=trial.person.actor,
             outcome="refused" if reason else "ok",
             origin=origin,
             now=now,

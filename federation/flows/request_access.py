@@ -141,7 +141,7 @@ def ask(
             )
             record(
                 Kind.ACCESS_REQUESTED,
-                actor=_actor(planned.person),
+                actor=planned.person.actor,
                 outcome="ok",
                 origin=origin,
                 now=now,
@@ -201,7 +201,7 @@ def break_glass(
             )
             record(
                 Kind.ACCESS_BREAK_GLASS,
-                actor=_actor(planned.person),
+                actor=planned.person.actor,
                 outcome="ok",
                 origin=origin,
                 now=now,
@@ -238,7 +238,7 @@ def withdraw(person_id: UUID | str, request_id: UUID | str, *, origin: Origin, n
         request.save(update_fields=["withdrawn_at"])
         record(
             Kind.ACCESS_WITHDRAWN,
-            actor=_actor(request.person),
+            actor=request.person.actor,
             outcome="ok",
             origin=origin,
             now=now,
@@ -272,7 +272,7 @@ def end_item(request: AccessRequest, item_id: int, *, by: Person, origin: Origin
     item.save(update_fields=["ended_at"])
     record(
         Kind.ACCESS_ENDED,
-        actor=_actor(by),
+        actor=by.actor,
         outcome="ok",
         origin=origin,
         now=now,
@@ -371,10 +371,6 @@ def letters_body(text: str, request: AccessRequest) -> str:
     """The text, and where to look at the request; every line without characters that are not seen."""
     lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in text.split("\n"))
     return f"{lines}\n\n{settings.ROLEGATE_URL}/requests/{request.pk}/\n"
-
-
-def _actor(person: Person) -> str:
-    return f"{person.provider}:{person.session_name}"
 
 
 def _refused(

@@ -389,10 +389,6 @@ def _complete_once(state: SignInState, now: datetime) -> bool:
     return compiled.execute(sql, compiled.adapt(SignInState, completed_at=now, id=state.pk)) == 1
 
 
-def _actor(person: Person) -> str:
-    return f"{person.provider}:{person.session_name}"
-
-
 def complete_saml(
     provider_slug: str, *, code: str, binding: str, confirmed: bool, origin: Origin, now: datetime
 ) -> SignedIn:
@@ -443,7 +439,7 @@ def _record_signed_in(
 ) -> None:
     record(
         Kind.SIGN_IN,
-        actor=_actor(person),
+        actor=person.actor,
         outcome="ok",
         origin=origin,
         now=now,

@@ -42,7 +42,7 @@ def sign_out(person: Person, session_key: str | None, *, origin: Origin, now: da
             row.delete()
         record_or_log(
             Kind.SIGN_OUT,
-            actor=f"{person.provider}:{person.session_name}",
+            actor=person.actor,
             outcome="ok",
             origin=origin,
             now=now,

@@ -99,7 +99,7 @@ def _record_refusal(error: RolegateError, asked: _Asked, origin: Origin, now: da
     with transaction.atomic():
         record(
             Kind.STAFF_REFUSED,
-            actor=f"{asked.person.provider}:{asked.person.session_name}",
+            actor=asked.person.actor,
             outcome="refused",
             origin=origin,
             now=now,

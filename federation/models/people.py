@@ -57,6 +57,11 @@ class Person(AbstractBaseUser):
         return f"{self.provider}:{self.subject}"
 
     @property
+    def actor(self) -> str:
+        """How the audit log names this person: what its events, searches and reports are joined by."""
+        return f"{self.provider}:{self.session_name}"
+
+    @property
     def is_active(self) -> bool:  # type: ignore[override]
         """Django's name for `active`."""
         return self.active

@@ -65,7 +65,7 @@ class BrowserSession:
 def open_sessions(person: Person, *, now: datetime, role_arn: str = "") -> list[OpenSession]:
     """The person's AWS sessions that still run, as far as the gateway made them; the one that ends last first. One query."""
     events = AuditEvent.objects.filter(
-        actor=_actor(person), at__gt=now - _LONGEST, kind__in=["credentials", "console"], outcome="ok"
+        actor=person.actor, at__gt=now - _LONGEST, kind__in=["credentials", "console"], outcome="ok"
     )
     if role_arn:
         events = events.filter(data__role_arn=role_arn)
@@ -88,7 +88,7 @@ def deeds(
 
     In the order of the index of actors: by number alone, a database reads the log backwards until it has met fifty.
     """
-    events = AuditEvent.objects.filter(actor__in=[_actor(person), str(person.pk)], kind__in=_SHOWN)
+    events = AuditEvent.objects.filter(actor__in=[person.actor, str(person.pk)], kind__in=_SHOWN)
     if before is not None:
         events = events.filter(Q(at__lt=before[0]) | Q(at=before[0], seq__lt=before[1]))
     rows = list(events.order_by("-at", "-seq")[: PAGE + 1])
@@ -124,7 +124,3 @@ def _end(event: AuditEvent) -> datetime:
     # AWS's console: what was asked for, else what the credentials behind it have (an hour where that is not known).
     seconds = event.data.get("console_duration") or event.data.get("duration") or 3600
     return event.at + timedelta(seconds=int(seconds))
-
-
-def _actor(person: Person) -> str:
-    return f"{person.provider}:{person.session_name}"

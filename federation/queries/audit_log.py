@@ -217,7 +217,7 @@ def _found(wanted: AuditSearch) -> tuple[QuerySet[AuditEvent] | None, tuple[Pers
         if not people:
             return None, ()
         ids = [str(person.pk) for person in people]
-        actors = [*ids, *(f"{person.provider}:{person.session_name}" for person in people)]
+        actors = [*ids, *(person.actor for person in people)]
         # Two indexes, one after the other: of an OR the planner may make a walk through everybody's events.
         theirs = AuditEvent.objects.filter(actor__in=actors, **span).values("seq")
         about = AuditEvent.objects.alias(about=_in_data("person")).filter(about__in=ids, **span).values("seq")

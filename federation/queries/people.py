@@ -254,7 +254,7 @@ def paired(who: Person, *, now: datetime) -> list[pair_cli.PairedClient]:
 
 def recent_use(who: Person, *, now: datetime, most: int = 50) -> list[Use]:
     """What the person got within the longest time that an AWS session lives, the newest first."""
-    actor = f"{who.provider}:{who.session_name}"
+    actor = who.actor
     events = AuditEvent.objects.filter(
         actor=actor, kind__in=["credentials", "console"], outcome="ok", at__gt=now - LIVE
     ).order_by("-at", "-seq")[:most]

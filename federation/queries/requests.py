@@ -166,7 +166,7 @@ def context_of(case: Case) -> Context:
         .order_by("-pk")[:5]
     )
     arns = [item.role_arn for item in case.items]
-    actor = f"{person.provider}:{person.session_name}"
+    actor = person.actor
     events = AuditEvent.objects.filter(
         actor=actor, kind__in=["credentials", "console"], outcome="ok", data__role_arn__in=arns
     ).order_by("-at", "-seq")[:5]

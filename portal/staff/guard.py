@@ -68,4 +68,4 @@ def scope(request: HttpRequest, capability: Capability) -> frozenset[str] | None
 def actor_of(request: HttpRequest) -> str:
     """How the audit log names whoever is at the console."""
     person = person_of(request)
-    return f"{person.provider}:{person.session_name}"
+    return person.actor

@@ -65,7 +65,7 @@ def person(request: HttpRequest, person_id: UUID) -> HttpResponse:
         "who": who, "access": queries.access(who, now=now, words=words, roles=roles), "rule": words, "find": roles,
         "sessions": queries.portal_sessions(who, now=now), "paired": queries.paired(who, now=now),
         "uses": queries.recent_use(who, now=now), "done": listing.asked(request, "done", ("revoked", "disabled", "allowed")),
-        "actor": f"{who.provider}:{who.session_name}",
+        "actor": who.actor,
     }  # fmt: skip
     return page(request, "staff/person.html", context)
 
