@@ -36,13 +36,18 @@ _ANSWER = """<AssumeRoleWith{kind}Response xmlns="https://sts.amazonaws.com/doc/
 
 
 class _Sts(BaseHTTPRequestHandler):
-    """Answers every call after STS_SECONDS. A double: it checks nothing."""
+    """Answers every call after STS_SECONDS. A double: it checks nothing. Who asks for the time gets it with a refusal."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(STS_SECONDS)
+        if b"GetCallerIdentity" in body:
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         kind = "SAML" if b"AssumeRoleWithSAML" in body else "WebIdentity"
         expires = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         answer = _ANSWER.format(kind=kind, expires=expires).encode()

@@ -355,6 +355,11 @@ def _credentials(answer: dict[str, Any]) -> Credentials:
     )
 
 
+# Connecting, reading, TLS; an answer that is no XML or has a date that is none; XML that is no answer to what was asked,
+# such as a proxy's, which botocore's parser walks into with a KeyError or a TypeError.
+_NO_ANSWER = (BotoCoreError, ResponseParserError, ValueError, LookupError, TypeError, AttributeError)
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """One failed attempt: what it means and the error to raise if it turns out to be the last."""
@@ -392,7 +397,7 @@ def unreachable(region: str) -> str:
         answer = client.get_caller_identity()
     except ClientError as error:
         answer = error.response
-    except (BotoCoreError, ResponseParserError, ValueError) as error:
+    except _NO_ANSWER as error:
         return error.__class__.__name__
     _observe(client, answer, sent)
     return ""
@@ -434,9 +439,9 @@ def _attempt(region: str, call: SamlCall | WebIdentityCall) -> Credentials | _Fa
     except ParamValidationError:
         # Its message quotes the parameters.
         verdict, code, detail = _Verdict(StsValidation, _FINAL), "", f"{region}: the call does not fit STS's model"
-    except (BotoCoreError, ResponseParserError, ValueError) as error:
-        # Connecting, reading, TLS, an answer that is no XML or has a date that is none: the region is not well. The name of
-        # the exception is all that is kept: the parser's text quotes the answer, which may hold credentials.
+    except _NO_ANSWER as error:
+        # The region is not well. The name of the exception is all that is kept: the parser's text quotes the answer, which
+        # may hold credentials.
         verdict, code, detail = _Verdict(StsUnreachable, _NEXT), "", f"{region}: {error.__class__.__name__}"
     else:
         _observe(client, answer, sent)

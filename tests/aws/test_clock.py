@@ -236,6 +236,14 @@ def test_before_the_first_mint_sts_is_asked_and_then_no_more(endpoint):
     assert "authorization" not in double.calls[0].headers
 
 
+@pytest.mark.parametrize("body", ["<html><body>Sign in to the guest network</body></html>", "<Response/>", "none"])
+def test_an_answer_that_is_not_sts_s_tells_no_time_and_breaks_nothing(endpoint, body):
+    with serving(Reply(200, body)) as double:
+        endpoint(double)
+        assert sts.require_right_clock(AWS, "eu-west-1") is False
+        assert sts.unreachable("eu-west-1") in {"KeyError", "ResponseParserError"}
+
+
 def test_a_wrong_clock_is_refused_and_forgiven_when_an_answer_agrees(endpoint, monkeypatch):
     monkeypatch.setattr(clock, "PROBE_WHILE_WRONG_SECONDS", 0.0)
     wrong = replace(refused("MissingAuthenticationToken", status=403), clock=120)

@@ -286,6 +286,8 @@ def test_nor_after_the_deadline(endpoint):
         refused("ServiceUnavailable", status=503),
         Reply(502, "<html>Bad gateway</html>", "text/html"),
         Reply(200, "this is no XML"),
+        Reply(200, "<html><body>Sign in to the guest network</body></html>"),
+        Reply(200, "<Response/>"),
         granted(expires="tomorrow"),
     ],
 )
