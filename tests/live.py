@@ -88,6 +88,7 @@ class Gateway:
         self._process: Process | None = None
         self.workers = 1
         self.threads = 4
+        self.programs = Path(sys.executable).parent  # where granian is: the environment that serves
 
     def _make_database(self) -> tuple[str, str]:
         server = os.environ.get("DATABASE_URL", "")
@@ -127,7 +128,7 @@ class Gateway:
             fcntl.flock(lock, fcntl.LOCK_EX)  # test workers share the checkout's staticfiles/
             self.manage("collectstatic", "--noinput", "-v", "0")
         self.manage("migrate", "-v", "0")
-        granian = str(Path(sys.executable).parent / "granian")
+        granian = str(self.programs / "granian")
         self._process = Process(
             [granian, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(self.workers),
              "--blocking-threads", str(self.threads), "--no-ws", "config.wsgi:application"],
