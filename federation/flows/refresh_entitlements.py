@@ -10,9 +10,11 @@ doing the same; the transaction asks for it once more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain, islice
 from typing import Final
 from uuid import UUID
@@ -115,7 +117,7 @@ def refresh(*, now: datetime, full: bool = False) -> Refreshed | None:
             run.total(Person.objects.count())
         streams = plan.everybody and connection.vendor == "postgresql" and not connection.in_atomic_block
         with Streaming() if streams else Staging() as staging:
-            people = _work_out(plan, staging, run)
+            people = _work_out(plan, staging, run, _Behind() if streams else _Here())
             staging.swap(lambda: _seal(plan, staging, run.lease))
         _last = plan.mapping
         done = Refreshed(people, staging.added, staging.gone, plan.everybody)
@@ -143,7 +145,7 @@ def _plan(now: datetime) -> _Plan:
     changed = {key for key in {*accounts, *state.accounts} if accounts.get(key) != state.accounts.get(key)}
     if changed:
         plan.rules += rules_into(mapping.compiled, changed)
-    plan.rules += turned(mapping.document.rules, state.judged_at, now)
+    plan.rules += turned(mapping.compiled.timed, state.judged_at, now)
     plan.providers |= set(state.silent) ^ set(plan.silent)
     return plan
 
@@ -228,7 +230,47 @@ def _people_behind(mapping: current.CurrentMapping, user_ids: list[str]) -> Iter
 # --- Working it out --------------------------------------------------------------------------------------------
 
 
-def _work_out(plan: _Plan, staging: Staging, run: runs.Run) -> int:
+class _Here:
+    """Stages each batch before the next is worked out."""
+
+    def __enter__(self) -> Callable[[Callable[[], None]], None]:
+        return self._run
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+    def _run(self, stage: Callable[[], None]) -> None:
+        stage()
+
+
+def _close_connection() -> None:
+    connection.close()  # looked up in the thread whose connection it is
+
+
+class _Behind(_Here):
+    """Stages one batch, in a thread with a connection of its own, while the next is worked out: the one waits for the
+    database most of the time, the other never. Raises at the next batch, or at the end, what staging raised.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "entitlements-staged")
+        self._staged: Future[None] | None = None
+
+    def __exit__(self, *raised: object) -> None:
+        try:
+            if self._staged is not None:
+                self._staged.result()
+        finally:
+            self._thread.submit(_close_connection).result()
+            self._thread.shutdown()
+
+    def _run(self, stage: Callable[[], None]) -> None:
+        if self._staged is not None:
+            self._staged.result()
+        self._staged = self._thread.submit(stage)
+
+
+def _work_out(plan: _Plan, staging: Staging, run: runs.Run, staged: _Here) -> int:
     """Stage the rows that differ. Returns how many people were worked out."""
     members = _members(plan)
     batch = list(islice(members, FEW + 1))
@@ -239,11 +281,13 @@ def _work_out(plan: _Plan, staging: Staging, run: runs.Run) -> int:
         give = lambda identity: of_everybody.standing(identity).grants
     ids = _Ids()
     people = 0
-    while batch:
-        people += len(batch)
-        _stage(batch, plan, staging, give, ids)
-        run.progress(people)
-        batch = list(islice(members, company.AT_ONCE))
+    with staged as stage:
+        while batch:
+            people += len(batch)
+            gets = {member.person.pk: tuple(give(member.identity)) if member.identity else () for member in batch}
+            stage(partial(_stage, gets, plan, staging, ids))
+            run.progress(people)
+            batch = list(islice(members, company.AT_ONCE))
     return people
 
 
@@ -297,15 +341,8 @@ def _one_by_one(plan: _Plan) -> Callable[[Identity], Iterable[Given]]:
     return give
 
 
-def _stage(
-    batch: list[company.Member],
-    plan: _Plan,
-    staging: Staging,
-    give: Callable[[Identity], Iterable[Given]],
-    ids: _Ids,
-) -> None:
+def _stage(gets: Mapping[UUID, tuple[Given, ...]], plan: _Plan, staging: Staging, ids: _Ids) -> None:
     """Compare what these people have with what they are to have."""
-    gets = {member.person.pk: list(give(member.identity)) if member.identity else [] for member in batch}
     ids.learn(chain.from_iterable(gets.values()))
     held = held_by(list(gets))
     differ: dict[UUID, tuple[set[int], dict[int, Given]]] = {}

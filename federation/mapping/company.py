@@ -193,6 +193,11 @@ class Company:
             self._standings[key] = known
         return known
 
+    def is_in_doubt(self, identity: Identity) -> bool:
+        """Whether one of their groups cannot be held against this mapping's expressions (it is no text of Unicode)."""
+        self._that_matter(identity.groups)
+        return not self._unusable.isdisjoint(identity.groups)
+
     # --- Facts ------------------------------------------------------------------------------------------------
 
     def _that_matter(self, groups: frozenset[str]) -> frozenset[str]:

@@ -85,4 +85,7 @@ class Concerned:
 
     def __call__(self, identity: Identity) -> bool:
         """False: none of the rules holds for them, and no deny among them is in doubt."""
-        return self._company is not None and bool(self._company.standing(identity).rules)
+        if self._company is None:
+            return False
+        # In doubt: an expression of one rule leaves unsaid what another rule says for certain where that one is not there.
+        return bool(self._company.standing(identity).rules) or self._company.is_in_doubt(identity)

@@ -167,6 +167,8 @@ class CompiledMapping:
         self._denies = tuple(number for number, rule in enumerate(document.rules) if rule.deny is not None)
         chosen = Chosen(self.accounts)
         self.rules = tuple(_compile_rule(rule, self.index, chosen) for rule in document.rules)
+        # Few of a company's rules begin or end, and the refresh of every changed person asks which have.
+        self.timed = tuple(rule for rule in document.rules if rule.when.from_ or rule.when.until)
         self._naming: tuple[dict[str, list[int]], list[int]] | None = None
 
     # --- Asking ---------------------------------------------------------------------------------------

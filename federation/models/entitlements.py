@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import IntegrityError, connection, models, transaction
 
 from federation.mapping.company import Given
 from federation.models import compiled
@@ -25,7 +25,7 @@ class GivenRole(models.Model):
     """A role as certain rules give it (`mapping.company.Given`): `rule` decides, `rules` all give it. `digest`: of all of it."""
 
     id = models.AutoField(primary_key=True)
-    digest = models.CharField(max_length=32, unique=True)
+    digest = models.CharField(max_length=32)
     role_arn = models.CharField(max_length=2048)
     role_name = models.CharField(max_length=64)
     account_id = models.CharField(max_length=12)
@@ -34,6 +34,8 @@ class GivenRole(models.Model):
     needs_approval = models.BooleanField(default=False)
 
     class Meta:
+        # Not unique=True: with that Django makes an index for LIKE beside it, which each of a company's many rows would pay for.
+        constraints: ClassVar[list[Any]] = [models.UniqueConstraint(fields=["digest"], name="given_role_by_digest")]
         indexes: ClassVar[list[Any]] = [
             models.Index(fields=["role_arn"], name="given_role_by_arn"),
             models.Index(fields=["account_id", "role_name"], name="given_role_by_account"),
@@ -44,11 +46,13 @@ class GivenRole(models.Model):
 
 
 class GivenByRule(models.Model):
-    """One of the rules that give a `GivenRole`: to find all that one rule gives."""
+    """One of the rules that give a `GivenRole`: to find all that one rule gives. Written and deleted with it alone, so the
+    database is not asked again whether it is there.
+    """
 
     pk = models.CompositePrimaryKey("rule", "given_id")
     rule = models.CharField(max_length=1024)
-    given = models.ForeignKey(GivenRole, on_delete=models.CASCADE, related_name="by_rule")
+    given = models.ForeignKey(GivenRole, on_delete=models.DO_NOTHING, db_constraint=False, related_name="by_rule")
 
     def __str__(self) -> str:
         return f"{self.rule} gives {self.given_id}"
@@ -112,6 +116,9 @@ class EntitlementState(models.Model):
 # --- Reading and writing many rows ---------------------------------------------------------------------------
 
 
+_FEW: Final = 1_000  # values that a condition names one by one
+
+
 def digest(given: Given) -> str:
     """The key of a `GivenRole`: 128 bits over everything in it."""
     text = repr((given.role_arn, given.rule, given.rules, given.needs_approval))
@@ -119,71 +126,81 @@ def digest(given: Given) -> str:
 
 
 def ids_of(found: Sequence[Given]) -> list[int]:
-    """The ids of these given roles, in their order; those that are new are stored. One statement, four where some are new."""
+    """The ids of these given roles, in their order; those that are new are stored. One statement, a few where some are new."""
     digests = [digest(given) for given in found]
     known = _known(digests)
     new = {key: given for key, given in zip(digests, found, strict=True) if key not in known}
     if new:
-        _store(new)
-        made = _known(list(new))
-        _store_rules(made.values())
-        known |= made
+        known |= _stored(new)
     return [known[key] for key in digests]
 
 
 def _known(digests: list[str]) -> dict[str, int]:
     if not digests:
         return {}
-    sql = f"SELECT digest, id FROM {compiled.table(GivenRole)} WHERE {_among('digest', 'text')}"  # noqa: S608  ours
+    among, wanted = _among("digest", "text", digests)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_array(digests)])
+        cursor.execute(f"SELECT digest, id FROM {compiled.table(GivenRole)} WHERE {among}", [wanted])  # noqa: S608  ours
         return dict(cursor.fetchall())
 
 
-_TYPES: Final = {
-    "digest": "text", "role_arn": "text", "role_name": "text", "account_id": "text", "rule": "text", "rules": "jsonb", "needs_approval": "boolean",
-}  # fmt: skip
+_COLUMNS: Final = "digest, role_arn, role_name, account_id, rule, rules, needs_approval"
 
 
-def _store(new: Mapping[str, Given]) -> None:
-    """Store given roles by digest. A large company has tens of thousands: one statement and one parameter, not one model each."""
-    rows = [
-        {
-            "digest": key, "role_arn": one.role_arn, "role_name": one.role_name, "account_id": one.account_id, "rule": one.rule,
-            "rules": one.rules, "needs_approval": one.needs_approval,
-        }
-        for key, one in new.items()
-    ]  # fmt: skip
-    columns = ", ".join(_TYPES)
-    if connection.vendor == "postgresql":
-        listed = ", ".join(f"{name} {kind}" for name, kind in _TYPES.items())
-        select = f"SELECT {columns} FROM jsonb_to_recordset(%s::jsonb) AS r({listed})"  # noqa: S608  ours
-    else:
-        listed = ", ".join(f"json_extract(value, '$.{name}')" for name in _TYPES)
-        select = f"SELECT {listed} FROM json_each(%s) WHERE 1"  # noqa: S608  ours
-    sql = f"INSERT INTO {compiled.table(GivenRole)} ({columns}) {select} ON CONFLICT (digest) DO NOTHING"
-    compiled.execute(sql, [json.dumps(rows)])
+def _stored(new: Mapping[str, Given]) -> dict[str, int]:
+    """Store given roles, with their rules, by digest; returns their ids. A large company has tens of thousands."""
+    if connection.vendor == "postgresql" and len(new) > _FEW:
+        try:
+            return _copy_in(new)
+        except IntegrityError:
+            pass  # a worker whose lease had ended has stored one meanwhile: none of ours is
+    with transaction.atomic():
+        rows = [
+            (key, one.role_arn, one.role_name, one.account_id, one.rule, json.dumps(one.rules), one.needs_approval)
+            for key, one in new.items()
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {compiled.table(GivenRole)} ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s) "  # noqa: S608  ours
+                "ON CONFLICT (digest) DO NOTHING",
+                rows,
+            )
+            made = _known(list(new))
+            cursor.executemany(
+                f"INSERT INTO {compiled.table(GivenByRule)} (rule, given_id) VALUES (%s, %s) "  # noqa: S608  ours
+                "ON CONFLICT (rule, given_id) DO NOTHING",
+                [(rule, made[key]) for key, one in new.items() for rule in dict.fromkeys(one.rules)],
+            )
+    return made
 
 
-def _store_rules(given_ids: Iterable[int]) -> None:
-    rules = "jsonb_array_elements_text(g.rules)" if connection.vendor == "postgresql" else "json_each(g.rules)"
-    sql = (
-        f"INSERT INTO {compiled.table(GivenByRule)} (rule, given_id) "  # noqa: S608  ours
-        f"SELECT r.value, g.id FROM {compiled.table(GivenRole)} g, {rules} r WHERE {_among('g.id', 'integer')} "
-        "ON CONFLICT (rule, given_id) DO NOTHING"
-    )
-    compiled.execute(sql, [_array(list(given_ids))])
+def _copy_in(new: Mapping[str, Given]) -> dict[str, int]:
+    """`_stored` by COPY, with ids that were drawn before. Raises IntegrityError where another stores one of them."""
+    table = compiled.table(GivenRole)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, len(new)]
+        )
+        made = {key: drawn for key, (drawn,) in zip(new, cursor.fetchall(), strict=True)}
+        with connection.wrap_database_errors:  # Django wraps what it calls itself alone
+            with cursor.copy(f"COPY {table} (id, {_COLUMNS}) FROM STDIN") as copy:
+                for key, one in new.items():
+                    what = (one.role_arn, one.role_name, one.account_id, one.rule, json.dumps(one.rules))
+                    copy.write_row((made[key], key, *what, one.needs_approval))
+            with cursor.copy(f"COPY {compiled.table(GivenByRule)} (rule, given_id) FROM STDIN") as copy:
+                for key, one in new.items():
+                    for rule in dict.fromkeys(one.rules):
+                        copy.write_row((rule, made[key]))
+    return made
 
 
 def held_by(person_ids: Sequence[UUID]) -> dict[UUID, set[int]]:
     """For each of these people who have anything: the ids of their given roles. One statement."""
     aggregate = "array_agg(given_id)" if connection.vendor == "postgresql" else "json_group_array(given_id)"
-    sql = (
-        f"SELECT person_id, {aggregate} FROM {compiled.table(Entitlement)} "  # noqa: S608  ours
-        f"WHERE {_among('person_id', 'uuid')} GROUP BY person_id"
-    )
+    among, wanted = _among("person_id", "uuid", _person_keys(person_ids))
+    table = compiled.table(Entitlement)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_array(_person_keys(person_ids))])
+        cursor.execute(f"SELECT person_id, {aggregate} FROM {table} WHERE {among} GROUP BY person_id", [wanted])  # noqa: S608
         rows = cursor.fetchall()
     return {_uuid(who): set(json.loads(ids) if isinstance(ids, str) else ids) for who, ids in rows}
 
@@ -197,9 +214,9 @@ def before(person_ids: Sequence[UUID]) -> dict[tuple[UUID, str], datetime]:
 def rules_of(given_ids: Iterable[int]) -> dict[int, list[str]]:
     """The rules of each of these given roles. One statement."""
     found: dict[int, list[str]] = {}
-    sql = f"SELECT given_id, rule FROM {compiled.table(GivenByRule)} WHERE {_among('given_id', 'integer')}"  # noqa: S608
+    among, wanted = _among("given_id", "integer", sorted(given_ids))
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_array(sorted(given_ids))])
+        cursor.execute(f"SELECT given_id, rule FROM {compiled.table(GivenByRule)} WHERE {among}", [wanted])  # noqa: S608
         for given_id, rule in cursor.fetchall():
             found.setdefault(given_id, []).append(rule)
     return found
@@ -222,9 +239,9 @@ def count_people(changes: Mapping[str, int], *, anew: bool) -> None:
 
 def forget_unused(given_ids: Iterable[int]) -> int:
     """Delete those of these given roles that nobody has. Returns how many."""
-    wanted = _array(sorted(given_ids))
+    among, wanted = _among("g.id", "integer", sorted(given_ids))
     ids = (
-        f"SELECT g.id FROM {compiled.table(GivenRole)} g WHERE {_among('g.id', 'integer')} "  # noqa: S608  ours
+        f"SELECT g.id FROM {compiled.table(GivenRole)} g WHERE {among} "  # noqa: S608  ours
         f"AND NOT EXISTS (SELECT 1 FROM {compiled.table(Entitlement)} e WHERE e.given_id = g.id)"
     )
     compiled.execute(f"DELETE FROM {compiled.table(GivenByRule)} WHERE given_id IN ({ids})", [wanted])  # noqa: S608
@@ -235,15 +252,17 @@ def _person_keys(person_ids: Iterable[UUID]) -> list[str]:
     return [str(one) if connection.vendor == "postgresql" else one.hex for one in person_ids]
 
 
-def _among(column: str, kind: str) -> str:
-    """A condition that `column` is one of many, with one parameter, `_array`."""
-    if connection.vendor == "postgresql":
-        return f"{column} IN (SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb))"  # noqa: S608  ours
-    return f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608
+def _among(column: str, kind: str, values: Sequence[Any]) -> tuple[str, Any]:
+    """A condition that `column` is one of many, and its one parameter.
 
-
-def _array(values: list[Any]) -> str:
-    return json.dumps(values)
+    PostgreSQL takes an unknown list for a hundred rows of a table and may read all of the table for them: where they are
+    few it is told each, and goes by the index.
+    """
+    if connection.vendor != "postgresql":
+        return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(values)  # noqa: S608
+    if len(values) <= _FEW:
+        return f"{column} = ANY(%s::{kind}[])", list(values)
+    return f"{column} IN (SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb))", json.dumps(values)  # noqa: S608
 
 
 def _uuid(value: Any) -> UUID:

@@ -123,3 +123,13 @@ def test_a_rule_turns_when_it_begins_and_when_it_ends():
     assert names(turned(rules, begins - timedelta(1), begins)) == ["t"]
     assert names(turned(rules, begins, ends - timedelta(1))) == []
     assert names(turned(rules, begins, ends)) == ["t"]
+
+
+def test_whose_group_an_expression_cannot_be_held_against_is_worked_out_again():
+    """No UTF-8, so no expression says anything of it: what the new rule leaves in doubt, the old one gave for certain."""
+    allow, deny = mapping("""
+- {name: a, when: {groups: [b]}, allow: {roles: [A], accounts: {names: ["*"]}}}
+- {name: a2, when: {none_of: [{regex: "[cd]"}]}, deny: {roles: [A]}}
+""").document.rules
+    concerned = Concerned(mapping(RULES).document, (allow, deny), NOW)
+    assert concerned(identity(groups=("aws-\ud800",)))
