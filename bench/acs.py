@@ -8,7 +8,7 @@ signed before the clock starts. Only the expected answer counts: a one-use code 
 response must get neither, and the last person of each round goes on to the page behind it. The CPU of both (ours with
 the database's) says the same of a machine that is busy with other things.
 
-The gateway runs as the README says (granian, two workers of two threads), on PostgreSQL when DATABASE_URL names one,
+The gateway runs as the README says (granian, two workers of eight threads), on PostgreSQL when DATABASE_URL names one,
 else SQLite. The module has its defaults and keeps its sessions in shared memory; Debian: apache2
 libapache2-mod-auth-mellon. It runs three times: as Debian sets Apache up, which the target is held against; with the
 processes instead of threads that it is faster with; and so with an empty CA bundle. For with its settings in a Location
@@ -127,7 +127,7 @@ class OurGateway:
         self._key = key
         self._gateway = Gateway(folder, {"ROLEGATE_RATE_FACTOR": "1000", "ROLEGATE_LOG_LEVEL": "WARNING"})
         self._gateway.workers = 2
-        self._gateway.threads = 2
+        self._gateway.threads = 8
         try:
             self._gateway.start()
             self._gateway.apply(mapping_document([saml_traffic.provider(certificate)]))

@@ -81,7 +81,7 @@ def main(people: int = 5000) -> int:
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(Path(folder), {"ROLEGATE_RATE_FACTOR": "1000", "ROLEGATE_LOG_LEVEL": "WARNING"})
         gateway.workers = 2
-        gateway.threads = 2  # as the README runs it
+        gateway.threads = 8  # as the README runs it
         gateway.start()
         try:
             gateway.apply(mapping_document([saml_traffic.provider(certificate)]))

@@ -1,8 +1,10 @@
 """`POST /api/v1/credentials`: the gateway's own cost, and its rate against an STS that takes 50 ms.
 
-    python -m bench.credentials [REQUESTS]
+    python -m bench.credentials [REQUESTS [PROGRAMS]]
 
-The real gateway (granian, two workers) on PostgreSQL when DATABASE_URL names one, else SQLite. The STS here answers
+The real gateway as README runs it (granian, two workers of eight threads) on PostgreSQL when DATABASE_URL names one, else
+SQLite. PROGRAMS: the folder with the granian of another environment, such as one made of requirements.txt alone; this one
+has what the tests need as well, which some libraries load where they find it (4 MB of a worker). The STS here answers
 anything after 50 ms: what is measured is the gateway, not AWS. Beside it, in the same run, the floor: the same request
 to /healthz, which does nothing.
 """
@@ -102,7 +104,7 @@ def _memory(process: psutil.Process) -> list[tuple[int, int]]:
     return sorted((memory.pss // 1_000_000, memory.rss // 1_000_000) for memory in children)
 
 
-def main(requests: int = 2000) -> int:
+def main(requests: int = 2000, programs: str = "") -> int:
     """Run it; exit status 1 on any failure."""
     sts = _Server(("127.0.0.1", 0), _Sts)
     threading.Thread(target=sts.serve_forever, daemon=True).start()
@@ -111,11 +113,14 @@ def main(requests: int = 2000) -> int:
         environment = {
             "ROLEGATE_RATE_FACTOR": "1000",
             "ROLEGATE_LOG_LEVEL": "WARNING",
+            "MALLOC_ARENA_MAX": "2",
             "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.server_address[1]}",
         }
         gateway = Gateway(Path(folder), environment)
         gateway.workers = 2
         gateway.threads = 8
+        if programs:
+            gateway.programs = Path(programs)
         gateway.start()
         try:
             gateway.apply(mapping_document([saml_traffic.provider(certificate)]))
@@ -164,4 +169,4 @@ def main(requests: int = 2000) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(argument) for argument in sys.argv[1:2])))
+    sys.exit(main(*map(int, sys.argv[1:2]), *sys.argv[2:3]))

@@ -27,8 +27,8 @@ from federation.models.audit_digest import DailyCount
 from federation.models.people import Person
 
 PAGE: Final = 50
-WINDOW: Final = 20_000
-"""Events that are read for words at a time: some 60 ms."""
+WINDOW: Final = 10_000
+"""Events that are read for words at a time: some 60 to 90 ms."""
 _PEOPLE: Final = 50  # that one word for a person may mean
 _ROLES: Final = 500  # that one role name may mean
 _KINDS: Final = frozenset(kind.value for kind in Kind)
