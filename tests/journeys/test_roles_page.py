@@ -30,7 +30,7 @@ def test_letters_in_order_are_enough_and_the_address_can_be_shared(page: Page) -
     page.keyboard.type("shpdv dplyr")
     expect(page.locator("#found .name").first).to_have_text("Deployer")
     expect(page.locator("#found [data-account]").first).to_have_text("shop-dev")
-    assert "q=shpdv" in page.url
+    page.wait_for_url("**q=shpdv*")
     page.reload()
     expect(page.locator("#q")).to_have_value("shpdv dplyr")
     page.locator("#q").fill("shop-dev deployer")

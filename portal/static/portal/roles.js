@@ -6,7 +6,7 @@ if (source) start(JSON.parse(source.textContent));
 
 function start(index) {
   const APPROVAL = 1, FAVOURITE = 2, RECENTLY = 4, ASKED = 8; // as in portal/views/roles.py
-  const MOST = 50, AT_ONCE = 12;
+  const MOST = 50, AT_ONCE = 8, PAUSE = 300;
   const input = document.getElementById("q");
   const list = document.getElementById("roles");
   const results = document.getElementById("results");
@@ -67,31 +67,52 @@ function start(index) {
     return kept.sort((one, other) => other[0] - one[0] || one[1] - other[1]).map(([, number]) => number);
   }
 
+  // A row is made once: the next key mostly narrows down what is there.
+  const made = new Map();
   function row(number) {
+    if (!made.has(number)) made.set(number, newRow(number));
+    return made.get(number);
+  }
+
+  function newRow(number) {
     const [account, name, bits] = index.r[number];
     const [id, called, environment] = index.a[account];
     const full = index.n[name];
     const short = full.slice(full.lastIndexOf("/") + 1);
     const page = `/roles/${id}/${full.split("/").map(encodeURIComponent).join("/")}/`;
-    const made = (bits & APPROVAL ? locked : usable).cloneNode(true);
-    for (const element of made.querySelectorAll("[data-at]")) {
+    const fresh = (bits & APPROVAL ? locked : usable).cloneNode(true);
+    for (const element of fresh.querySelectorAll("[data-at]")) {
       element.setAttribute(element.tagName === "FORM" ? "action" : "href", page + element.dataset.at);
     }
-    made.querySelector(".name").textContent = short;
-    made.querySelector("[data-account]").textContent = called;
-    made.querySelector("[data-id]").textContent = id;
-    made.querySelector("[data-badge]").append(badges[environment].cloneNode(true));
+    fresh.querySelector(".name").textContent = short;
+    fresh.querySelector("[data-account]").textContent = called;
+    fresh.querySelector("[data-id]").textContent = id;
+    fresh.querySelector("[data-badge]").append(badges[environment].cloneNode(true));
     const sentence = own.for.replace("{role}", short).replace("{account}", called);
-    for (const element of made.querySelectorAll("[data-for]")) element.textContent = sentence;
-    for (const element of made.querySelectorAll("[data-both]")) element.textContent = `${short}, ${called}`;
+    for (const element of fresh.querySelectorAll("[data-for]")) element.textContent = sentence;
+    for (const element of fresh.querySelectorAll("[data-both]")) element.textContent = `${short}, ${called}`;
     if (bits & APPROVAL) {
-      made.querySelector(bits & ASKED ? "[data-locked]" : "[data-waiting]").remove();
+      fresh.querySelector(bits & ASKED ? "[data-locked]" : "[data-waiting]").remove();
     } else if (bits & FAVOURITE) {
-      made.querySelector("[name=favourite]").value = "0";
-      made.querySelector("[aria-pressed]").setAttribute("aria-pressed", "true");
+      fresh.querySelector("[name=favourite]").value = "0";
+      fresh.querySelector("[aria-pressed]").setAttribute("aria-pressed", "true");
     }
-    return made;
+    return fresh;
   }
+
+  // The address follows, so that the list can be shared and survives a reload: once in a pause, not at every key, of which
+  // some browsers take no more than a hundred in half a minute.
+  let waiting = 0;
+  function follow() {
+    clearTimeout(waiting);
+    const url = new URL(location.href);
+    if ((url.searchParams.get("q") ?? "") === shown) return;
+    url.searchParams.delete("page");
+    if (shown) url.searchParams.set("q", shown);
+    else url.searchParams.delete("q");
+    history.replaceState(null, "", url);
+  }
+  input.addEventListener("blur", follow); // whatever leads away from here comes after that
 
   let shown = "", later = 0;
   function apply() {
@@ -110,12 +131,8 @@ function start(index) {
     none.hidden = query ? hits.length > 0 : before.none;
     const sentence = hits.length > MOST ? own.first : words.rolesFound;
     count.textContent = query ? sentence.replace("{shown}", hits.length).replace("{total}", hay.length) : before.count;
-    // The address follows, so that the list can be shared and survives a reload.
-    const url = new URL(location.href);
-    url.searchParams.delete("page");
-    if (query) url.searchParams.set("q", query);
-    else url.searchParams.delete("q");
-    history.replaceState(null, "", url);
+    clearTimeout(waiting);
+    waiting = setTimeout(follow, PAUSE);
     performance.measure("roles-search", "roles-key");
   }
 
@@ -123,6 +140,7 @@ function start(index) {
   input.form.addEventListener("submit", (event) => {
     event.preventDefault();
     apply();
+    follow();
     const first = rows()[0];
     (first?.querySelector(".do .primary") ?? first?.querySelector(".do .button"))?.focus();
   });
