@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from federation.errors import BadRequest, ConfigurationError
+from federation.mapping.regions import is_region, partition_of
 
 
 class UnknownPartition(ConfigurationError):
@@ -30,7 +31,7 @@ class UnknownPartition(ConfigurationError):
 
 
 class RegionInvalid(BadRequest):
-    """Not a region of this partition; `reason` is region_malformed or region_of_other_partition."""
+    """Not a region of this partition; `reason` is region_malformed, region_of_other_partition or region_unknown."""
 
     code = "region_invalid"
     sentence = "This is not an AWS region of the account's partition, such as eu-west-1."
@@ -64,7 +65,6 @@ class Partition:
     short_signin_region: str
     console_host: str
     dns_suffix: str
-    region_pattern: str
     fail_over: tuple[str, ...]
 
     def check_region(self, region: str) -> str:
@@ -77,8 +77,9 @@ class Partition:
             return self.default_region
         if not re.fullmatch(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[1-9][0-9]?", region):
             raise RegionInvalid("region_malformed", detail=repr(region)[:100])
-        if not re.fullmatch(self.region_pattern, region):
-            raise RegionInvalid("region_of_other_partition", detail=f"{region} is not in {self.name}")
+        if not is_region(region, self.name):
+            reason = "region_of_other_partition" if partition_of(region) else "region_unknown"
+            raise RegionInvalid(reason, detail=f"{region} is not in {self.name}")
         return region
 
     def signin_host(self, region: str = "") -> str:
@@ -142,8 +143,6 @@ _PARTITIONS: Mapping[str, Partition] = MappingProxyType(
                 short_signin_region="us-east-1",
                 console_host="console.aws.amazon.com",
                 dns_suffix="amazonaws.com",
-                # Negative look-ahead: GovCloud and the isolated partitions also begin with us- or eu-.
-                region_pattern=r"(?:us|eu|ap|sa|ca|me|af|il|mx)-(?!gov-|iso)[a-z]+-[0-9]+",
                 fail_over=("us-east-1", "us-west-2", "eu-west-1", "eu-central-1"),
             ),
             Partition(
@@ -154,7 +153,6 @@ _PARTITIONS: Mapping[str, Partition] = MappingProxyType(
                 short_signin_region="cn-north-1",
                 console_host="console.amazonaws.cn",
                 dns_suffix="amazonaws.com.cn",
-                region_pattern=r"cn-[a-z]+-[0-9]+",
                 fail_over=("cn-north-1", "cn-northwest-1"),
             ),
             Partition(
@@ -165,7 +163,6 @@ _PARTITIONS: Mapping[str, Partition] = MappingProxyType(
                 short_signin_region="us-gov-west-1",
                 console_host="console.amazonaws-us-gov.com",
                 dns_suffix="amazonaws.com",
-                region_pattern=r"us-gov-[a-z]+-[0-9]+",
                 fail_over=("us-gov-west-1", "us-gov-east-1"),
             ),
             Partition(
@@ -176,7 +173,6 @@ _PARTITIONS: Mapping[str, Partition] = MappingProxyType(
                 short_signin_region="",
                 console_host="console.amazonaws-eusc.eu",
                 dns_suffix="amazonaws.eu",
-                region_pattern=r"eusc-[a-z]{2}-[a-z]+-[0-9]+",
                 fail_over=("eusc-de-east-1",),
             ),
         )

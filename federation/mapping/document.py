@@ -12,7 +12,6 @@ from federation.mapping import leaves
 from federation.mapping.reading import DocumentError, Fault, Report, Value, quoted
 from federation.mapping.rules import (
     OIDC_CLAIMS,
-    PARTITIONS,
     SAML_CLAIMS,
     Account,
     ClaimMap,
@@ -202,9 +201,7 @@ def _account(value: Value) -> Account:
     )
     partition = fields.read("partition", leaves.partition, "aws")
     federation = cast("Federation", fields.read("federation", leaves.choice("saml", "oidc"), "saml"))
-    region = fields.read("region", leaves.region, "")
-    if region and not _fits(region, partition) and (entry := fields.get("region")):
-        entry.fault(f"{region} is no region of the partition {partition}")
+    region = fields.read("region", lambda v: leaves.region(v, partition), "")
     if partition == "aws-eusc" and federation == "saml":
         # AWS.md: nobody has published the Audience that this partition wants, and guessing one is no answer.
         (fields.get("federation") or value).fault("the SAML audience of aws-eusc is not known; write federation: oidc")
@@ -218,12 +215,6 @@ def _account(value: Value) -> Account:
         tags=fields.read("tags", _account_tags, {}),
         organizational_unit=fields.text("organizational_unit", longest=512),
     )
-
-
-def _fits(region: str, partition: str) -> bool:
-    elsewhere = tuple(prefix for name, prefixes in PARTITIONS.items() if name != partition for prefix in prefixes)
-    own = PARTITIONS[partition]
-    return region.startswith(own) if own else not region.startswith(elsewhere)
 
 
 def _account_tags(value: Value) -> dict[str, str]:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from federation.mapping.durations import parse_duration
 from federation.mapping.patterns import MAX_PATTERN, PatternError, compile_expression, glob_expression, is_glob
 from federation.mapping.reading import Value, quoted
+from federation.mapping.regions import KNOWN, PARTITIONS, is_region, partition_of
 from federation.mapping.rolearn import ACCOUNT_ID, ROLE_SEGMENT, is_reserved_name
-from federation.mapping.rules import PARTITIONS, GroupMatch
+from federation.mapping.rules import GroupMatch
 
 SHORTEST_SESSION, LONGEST_SESSION = 900, 43_200  # STS DurationSeconds (AWS.md, "The two calls")
 MAX_POLICY = 2_048
@@ -21,7 +22,6 @@ MAX_TAGS, MAX_TAG_KEY = 50, 128
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 _DOMAIN = re.compile(r"(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
-_REGION = re.compile(r"[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 _SAML_PROVIDER = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ROLE_GLOB = re.compile(r"[A-Za-z0-9_+=.@*?/-]{1,512}")
 _POLICY_ARN = re.compile(r"arn:([a-z-]{1,20}):iam::(aws|[0-9]{12}):policy/[A-Za-z0-9_+=.@/-]{1,640}")
@@ -45,7 +45,6 @@ def matching(pattern: re.Pattern[str], wanted: str, *, longest: int = 512) -> An
 
 slug = matching(_SLUG, 'a slug of lower-case letters, digits and hyphens, at most 50, such as "corp"')
 domain = matching(_DOMAIN, 'a domain in lower case, such as "example.com"')
-region = matching(_REGION, 'a region such as "eu-west-1"')
 saml_provider = matching(
     _SAML_PROVIDER, 'the name of the IAM SAML provider (letters, digits, ".", "_", "-"; at most 128)'
 )
@@ -100,6 +99,20 @@ def choice(*known: str) -> Any:
 
 
 partition = choice(*PARTITIONS)
+
+
+def region(value: Value, partition: str) -> str | None:
+    """A region of `partition`: a misspelt one would be found out at the account's first mint, and by its people."""
+    text = value.text(longest=64, wanted=f'a region such as "{KNOWN[partition][0]}"')
+    if text is None or is_region(text, partition):
+        return text
+    other = partition_of(text)
+    meant = f"; it is one of {other}" if other else value.hint(text, KNOWN[partition])
+    value.fault(
+        f"{quoted(text)} is no region of the partition {partition}"
+        + (meant or f'; its regions are called like "{KNOWN[partition][0]}"')
+    )
+    return None
 
 
 def url(value: Value) -> str | None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from federation.mapping.rules import PARTITIONS
+from federation.mapping.regions import PARTITIONS
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # IAM also allows a comma in a role name. The SAML Role attribute separates its two ARNs by a comma (AWS.md), so a role

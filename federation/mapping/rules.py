@@ -30,16 +30,6 @@ DEFAULT_MFA: tuple[str, ...] = (
     "urn:oasis:names:tc:SAML:2.0:ac:classes:SmartcardPKI",  # SAML Authn Context 3.4.15: card and PIN
 )
 
-PARTITIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "aws": (),  # any region that no other partition claims
-        "aws-cn": ("cn-",),
-        "aws-us-gov": ("us-gov-",),
-        "aws-eusc": ("eusc-",),
-    }
-)
-"""Known partitions, each with the prefixes of its regions. Anything else is refused, never read as `aws`."""
-
 
 def _freeze(instance: object, *names: str) -> None:
     """Copy the named mappings into read-only ones, so that nobody can change a published rule behind the engine."""

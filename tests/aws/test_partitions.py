@@ -9,6 +9,7 @@ from botocore.config import Config
 
 from federation.aws.partitions import PARTITION_NAMES, RegionInvalid, SamlUnavailable, UnknownPartition, partition
 from federation.errors import ConfigurationError
+from federation.mapping.regions import KNOWN, PARTITIONS
 
 HOSTS = [
     ("aws", "", "signin.aws.amazon.com"),
@@ -82,9 +83,10 @@ def test_an_unknown_partition_is_an_error(name):
                 "a" * 300,
             )
         ],
+        *[("aws", r, "region_of_other_partition") for r in ("cn-north-1", "us-gov-west-1", "eusc-de-east-1")],
         *[
-            ("aws", r, "region_of_other_partition")
-            for r in ("cn-north-1", "us-gov-west-1", "us-iso-east-1", "eusc-de-east-1", "eu-isoe-west-1")
+            ("aws", r, "region_unknown")
+            for r in ("moon-base-1", "eu-wset-1", "us-iso-east-1", "eu-isoe-west-1", "us-northup-1")
         ],
         ("aws-cn", "us-east-1", "region_of_other_partition"),
         ("aws-us-gov", "us-east-1", "region_of_other_partition"),
@@ -132,3 +134,12 @@ def test_every_region_that_botocore_knows_passes_in_its_partition_alone(name):
             else:
                 with pytest.raises(RegionInvalid):
                     partition(other).check_region(region)
+
+
+@pytest.mark.parametrize("name", PARTITION_NAMES)
+def test_the_regions_that_a_fault_proposes_are_those_that_there_are(name):
+    assert set(KNOWN[name]) == set(boto3.session.Session().get_available_regions("sts", partition_name=name))
+
+
+def test_both_tables_of_partitions_are_of_the_same_ones():
+    assert PARTITION_NAMES == PARTITIONS

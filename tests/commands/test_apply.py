@@ -80,6 +80,17 @@ def test_every_fault_is_listed_with_its_path_and_line_and_nothing_changes(run, f
     assert counts() == before
 
 
+def test_a_region_that_is_none_is_refused_and_not_found_out_at_the_first_mint(run, file, gateway_keys):
+    text = cast.DOCUMENT.replace("region: eu-west-1", "region: moon-base-1", 1)
+    path = file(text)
+    line = next(n for n, content in enumerate(text.splitlines(), 1) if "moon-base-1" in content)
+    with pytest.raises(CommandError) as caught:
+        run("apply", path)
+    wanted = f'{path}:{line}: accounts[0].region: "moon-base-1" is no region of the partition aws; its regions are called like "eu-west-1"'
+    assert wanted in str(caught.value)
+    assert not MappingRevision.objects.exists()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "version: 3\n", "\t- x", "version: 1\nmaping: []\n", "&a [*a]"])
 def test_what_is_no_document_is_refused_with_a_sentence(run, file, text):
     with pytest.raises(CommandError, match="fault"):

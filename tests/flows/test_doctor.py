@@ -317,13 +317,6 @@ def test_a_region_that_does_not_answer(publish, monkeypatch, today):
     ]
 
 
-def test_an_account_in_a_region_that_is_none(well, publish, today):
-    publish(cast.DOCUMENT.replace("region: eu-west-1", "region: moon-base-1", 1))
-    found = list(outside.sts_regions(today))
-    assert [f.code for f in found] == ["region_unknown", "ok"]
-    assert f"Account {cast.PROD} (shop-prod)" in found[0].says
-
-
 # --- Identity providers -------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from federation.aws import sts
 from federation.aws.clock import TOLERANCE_SECONDS, ClockWrong, watch
 from federation.aws.partitions import partition
-from federation.errors import RolegateError
 from federation.flows.clock import require_right_clock
 from federation.flows.doctor.findings import Finding, ok, problem, warning
 from federation.models import current
@@ -49,16 +48,9 @@ def clock(now: datetime) -> Iterator[Finding]:
 
 def sts_regions(now: datetime) -> Iterator[Finding]:
     """STS answers in every region that an account of the mapping uses."""
-    wanted: set[str] = set()
-    for account in current.mapping().document.accounts or ():
-        try:
-            wanted.add(partition(account.partition).check_region(account.region))
-        except RolegateError as error:
-            yield problem(
-                "region_unknown",
-                f"Account {account.id} ({account.name}): {error.public_sentence}",
-                "Correct the account in the mapping document.",
-            )
+    wanted = {
+        partition(account.partition).check_region(account.region) for account in current.mapping().document.accounts
+    }
     regions = sorted(wanted or {partition("aws").default_region})
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = dict(zip(regions, pool.map(sts.unreachable, regions), strict=True))
