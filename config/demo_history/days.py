@@ -299,7 +299,6 @@ class Days:
             "code": code,
             "channel": "portal",
             "role_arn": f"arn:{account.partition}:iam::{account.id}:role/Administrator",
-            "aws_code": "",
         }
         kind = Kind.CONSOLE if self._chance.random() < 0.6 else Kind.CREDENTIALS
         return Entry(kind, str(known.id), "refused", self._origin(known), at, reason=reason, data=data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -19,6 +20,7 @@ from federation.audit.record import record
 from federation.errors import MayNotDecide, NotFound, NotSignedIn, RequestRefused, RequestStale, RolegateError
 from federation.flows import approvals, approvers, latest_word, letters, rate_limits
 from federation.flows.access import catalogue_of, fresh_identity
+from federation.flows.refusals import recorded
 from federation.flows.request_access import LONGEST_REASON, end_item, letters_body, lock_request
 from federation.flows.staff_rights import powers_of
 from federation.identity import Identity
@@ -130,16 +132,13 @@ def decide(
 
     A refused attempt is recorded too.
     """
-    try:
+    with _recorded(Kind.ACCESS_DECIDED, person_id, request_id, channel=channel, origin=origin, now=now):
         rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
         if len(comment) > LONGEST_REASON:
             raise RequestRefused("comment_too_long", sentence=f"The comment has {LONGEST_REASON} characters at most.")
         who = decider(person_id, now=now)
         with transaction.atomic():
             return _decide(who, request_id, choices, comment.strip(), channel=channel, origin=origin, now=now)
-    except RolegateError as error:
-        _refused(Kind.ACCESS_DECIDED, person_id, request_id, error, channel=channel, origin=origin, now=now)
-        raise
 
 
 def _decide(
@@ -263,7 +262,7 @@ def review(
     now: datetime,
 ) -> AccessRequest:
     """Write down what a break-glass was. Raises NotFound, MayNotDecide, RequestStale, RequestRefused."""
-    try:
+    with _recorded(Kind.ACCESS_REVIEWED, person_id, request_id, channel="portal", origin=origin, now=now):
         said = comment.strip()
         if len(said) < 3 or len(said) > LONGEST_REASON:
             raise RequestRefused("comment_missing", sentence="Say what you found, in a sentence.", field="comment")
@@ -291,33 +290,11 @@ def review(
                 finding=request.finding,
                 comment=said,
             )
-    except RolegateError as error:
-        _refused(Kind.ACCESS_REVIEWED, person_id, request_id, error, channel="portal", origin=origin, now=now)
-        raise
     return request
 
 
-def _refused(
-    kind: Kind,
-    person_id: UUID | str,
-    request_id: UUID | str,
-    error: RolegateError,
-    *,
-    channel: str,
-    origin: Origin,
-    now: datetime,
-) -> None:
-    if not rate_limits.is_worth_an_event(error):
-        return
-    with transaction.atomic():
-        record(
-            kind,
-            actor=str(person_id),
-            outcome="refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            code=error.code,
-            channel=channel,
-            request=str(request_id)[:64],
-        )
+def _recorded(
+    kind: Kind, person_id: UUID | str, request_id: UUID | str, *, channel: str, origin: Origin, now: datetime
+) -> AbstractContextManager[None]:
+    """Record a decision that is refused inside the block."""
+    return recorded(kind, actor=str(person_id), origin=origin, now=now, channel=channel, request=str(request_id)[:64])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -18,6 +19,7 @@ from federation.flows import rate_limits
 from federation.flows.access import Access, decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
+from federation.flows.refusals import record_refusal, recorded
 from federation.mapping.session import clamp_duration
 
 # Every role's MaxSessionDuration is at least an hour (IAM CreateRole), so an hour can always be asked for.
@@ -56,55 +58,28 @@ def issue_credentials(
     Raises what `access.decide` and `plan_session` raise, RateLimited, BadRequest, AwsError. A refusal and a failure are
     recorded too.
     """
-    try:
+    with recorded_use(Kind.CREDENTIALS, person_id, role_arn, channel=channel, origin=origin, now=now):
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
         since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
         refuse_by_pairing(access.grant.account, role_arn, paired_by)
         return _issue(access, duration=duration, policy=policy, channel=channel, origin=origin, now=now, since=since)
-    except RolegateError as error:
-        record_refusal(Kind.CREDENTIALS, person_id, role_arn, error, channel=channel, origin=origin, now=now)
-        raise
 
 
-def record_refusal(
-    kind: Kind,
-    person_id: UUID | str,
-    role_arn: str,
-    error: RolegateError,
-    *,
-    channel: str,
-    origin: Origin,
-    now: datetime,
-) -> None:
-    """Record a refused or failed use of a role, with its precise reason and AWS's own code."""
-    if not rate_limits.is_worth_an_event(error):
-        return
-    with transaction.atomic():
-        record(
-            kind,
-            actor=str(person_id),
-            outcome="failed" if error.status >= 500 else "refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            code=error.code,
-            channel=channel,
-            role_arn=role_arn[:300],
-            aws_code=getattr(error, "aws_code", ""),
-        )
+def recorded_use(
+    kind: Kind, person_id: UUID | str, wanted: str, *, channel: str, origin: Origin, now: datetime
+) -> AbstractContextManager[None]:
+    """Record a use of the role `wanted` that is refused, or fails, inside the block."""
+    return recorded(kind, actor=str(person_id), origin=origin, now=now, channel=channel, role_arn=wanted[:300])
 
 
 def refuse_role(
     kind: Kind, person_id: UUID | str, wanted: str, error: RolegateError, *, channel: str, origin: Origin, now: datetime
 ) -> None:
     """Count and record the refusal of a role that a page could not even find among the person's. Raises RateLimited."""
-    try:
+    with recorded_use(kind, person_id, wanted, channel=channel, origin=origin, now=now):
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
-    except RolegateError as limited:
-        record_refusal(kind, person_id, wanted, limited, channel=channel, origin=origin, now=now)
-        raise
-    record_refusal(kind, person_id, wanted, error, channel=channel, origin=origin, now=now)
+    record_refusal(kind, error, actor=str(person_id), origin=origin, now=now, channel=channel, role_arn=wanted[:300])
 
 
 def assume(

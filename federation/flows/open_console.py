@@ -13,11 +13,11 @@ from django.db import transaction
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.aws import console
-from federation.errors import BadRequest, RolegateError
+from federation.errors import BadRequest
 from federation.flows import rate_limits
 from federation.flows.access import decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
-from federation.flows.issue_credentials import assume_within_maximum, record_refusal
+from federation.flows.issue_credentials import assume_within_maximum, recorded_use
 from federation.flows.minting import mint_saml, plan_session, under_approval
 
 # A sign-in token is good for 15 minutes (IAM user guide, "Enabling custom identity broker access").
@@ -59,7 +59,7 @@ def open_console(
 
     `duration`: seconds, can only shorten the console session; `policy`, `paired_by`: as in issue_credentials.
     """
-    try:
+    with recorded_use(Kind.CONSOLE, person_id, role_arn, channel=channel, origin=origin, now=now):
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
         since = time.monotonic()
         access = decide(person_id, role_arn, now=now)
@@ -111,9 +111,6 @@ def open_console(
                 duration_dropped=token.duration_dropped,
                 destination=target,
             )
-    except RolegateError as error:
-        record_refusal(Kind.CONSOLE, person_id, role_arn, error, channel=channel, origin=origin, now=now)
-        raise
     return ConsoleOpening(url, now + URL_LIFETIME)
 
 
@@ -125,7 +122,7 @@ def console_form(
     Only for accounts that federate by SAML, and only where the mapping sets no session policy: AWS takes none here, so
     the session would be wider than the mapping says. Raises BadRequest(reason="console_form_…").
     """
-    try:
+    with recorded_use(Kind.CONSOLE, person_id, role_arn, channel=channel, origin=origin, now=now):
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
         access = decide(person_id, role_arn, now=now)
         account = access.grant.account
@@ -173,8 +170,5 @@ def console_form(
                 source_identity=access.person.session_name,
                 destination=target,
             )
-    except RolegateError as error:
-        record_refusal(Kind.CONSOLE, person_id, role_arn, error, channel=channel, origin=origin, now=now)
-        raise
     action = settings.ROLEGATE_SAML_ENDPOINT_URL or session.partition.saml_recipient(account.region)
     return ConsoleForm(action, minted.saml_response, target)

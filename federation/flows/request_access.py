@@ -6,8 +6,10 @@ A request gives nothing. Who may say yes is `decide_requests`; whether a yes cou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -15,9 +17,10 @@ from django.db import transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
-from federation.errors import NotFound, NotSignedIn, RequestRefused, RequestStale, RolegateError
+from federation.errors import NotFound, NotSignedIn, RequestRefused, RequestStale
 from federation.flows import approvals, approvers, letters, rate_limits
 from federation.flows.access import catalogue_of, fresh_identity
+from federation.flows.refusals import recorded
 from federation.identity import Identity
 from federation.mapping.durations import spoken_duration
 from federation.mapping.engine import Grant
@@ -31,6 +34,10 @@ MOST_ROLES = 20
 MOST_OPEN = 50
 LONGEST_REASON = 1000
 SHORTEST_SECONDS = 1_800
+_KINDS = {
+    AccessRequest.Way.APPROVAL: Kind.ACCESS_REQUESTED,
+    AccessRequest.Way.BREAK_GLASS: Kind.ACCESS_BREAK_GLASS,
+}
 _PRESETS = (1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400, 259_200, 604_800, 2_592_000)
 
 
@@ -123,7 +130,7 @@ def ask(
 
     A refusal is recorded too.
     """
-    try:
+    with _recorded(Kind.ACCESS_REQUESTED, person_id, role_arns, channel=channel, origin=origin, now=now):
         rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
         planned = plan(person_id, role_arns, now=now)
         said = _reason(reason, required=planned.reason_required)
@@ -131,33 +138,10 @@ def ask(
         with transaction.atomic():
             _lock(planned.person)
             _refuse_doubles(planned, now)
-            request = _store(planned, AccessRequest.Way.APPROVAL, said, duration, now)
-            asked = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
-            letters.write(
-                [person.email for person in asked.people],
-                subject=f"{approvers.name_of(planned.person)} asks for {_named(planned.grants)}",
-                body=_letter(request, planned, "asks for"),
-                now=now,
-            )
-            record(
-                Kind.ACCESS_REQUESTED,
-                actor=planned.person.actor,
-                outcome="ok",
-                origin=origin,
-                now=now,
-                channel=channel,
-                person=str(planned.person.pk),
-                request=str(request.pk),
-                roles=[grant.role_arn for grant in planned.grants],
-                rules=[grant.rule for grant in planned.grants],
-                revision=planned.revision,
-                duration=duration,
-                why=said,
-            )
-    except RolegateError as error:
-        _refused(Kind.ACCESS_REQUESTED, person_id, role_arns, error, channel=channel, origin=origin, now=now)
-        raise
-    return request
+            return _make(
+                planned, AccessRequest.Way.APPROVAL, said, duration, subject="{name} asks for {roles}", verb="asks for",
+                channel=channel, origin=origin, now=now,
+            )  # fmt: skip
 
 
 def break_glass(
@@ -175,7 +159,7 @@ def break_glass(
 
     `confirmation`: the account's name, typed: the second look. A reason is always required. Raises as `ask` does.
     """
-    try:
+    with _recorded(Kind.ACCESS_BREAK_GLASS, person_id, role_arns, channel=channel, origin=origin, now=now):
         rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
         planned = plan(person_id, role_arns, now=now)
         if planned.at_once is None:
@@ -191,34 +175,11 @@ def break_glass(
             raise RequestRefused("not_confirmed", sentence="Type the account's name, letter by letter, to confirm.")
         with transaction.atomic():
             _lock(planned.person)
-            request = _store(planned, AccessRequest.Way.BREAK_GLASS, said, duration, now)
-            told = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
-            letters.write(
-                [person.email for person in told.people],
-                subject=f"BREAK-GLASS: {approvers.name_of(planned.person)} took {_named(planned.grants)}",
-                body=_letter(request, planned, "took, without an approval,"),
-                now=now,
-            )
-            record(
-                Kind.ACCESS_BREAK_GLASS,
-                actor=planned.person.actor,
-                outcome="ok",
-                origin=origin,
-                now=now,
-                channel=channel,
-                person=str(planned.person.pk),
-                request=str(request.pk),
-                roles=[grant.role_arn for grant in planned.grants],
-                rules=[grant.rule for grant in planned.grants],
-                revision=planned.revision,
+            return _make(
+                planned, AccessRequest.Way.BREAK_GLASS, said, duration, subject="BREAK-GLASS: {name} took {roles}",
+                verb="took, without an approval,", channel=channel, origin=origin, now=now,
                 ends_at=now + timedelta(seconds=duration),
-                told=len(told.people),
-                why=said,
-            )
-    except RolegateError as error:
-        _refused(Kind.ACCESS_BREAK_GLASS, person_id, role_arns, error, channel=channel, origin=origin, now=now)
-        raise
-    return request
+            )  # fmt: skip
 
 
 def withdraw(person_id: UUID | str, request_id: UUID | str, *, origin: Origin, now: datetime) -> AccessRequest:
@@ -293,6 +254,60 @@ def lock_request(request_id: UUID | str) -> AccessRequest:
 
 
 # --- Parts --------------------------------------------------------------------------------------------
+
+
+def _recorded(
+    kind: Kind, person_id: UUID | str, role_arns: Sequence[str], *, channel: str, origin: Origin, now: datetime
+) -> AbstractContextManager[None]:
+    """Record a request that is refused inside the block."""
+    roles = [arn[:300] for arn in role_arns[:MOST_ROLES]]
+    return recorded(kind, actor=str(person_id), origin=origin, now=now, channel=channel, roles=roles)
+
+
+def _make(
+    planned: Plan,
+    way: AccessRequest.Way,
+    reason: str,
+    duration: int,
+    *,
+    subject: str,
+    verb: str,
+    channel: str,
+    origin: Origin,
+    now: datetime,
+    **about: Any,
+) -> AccessRequest:
+    """Store a request, write to those who may say yes, record it: inside the caller's transaction, which has locked the person.
+
+    `subject` of the letter: {name} and {roles} are filled in. `verb`: what the person does with the roles, in the letter.
+    `about`: what else its event says.
+    """
+    request = _store(planned, way, reason, duration, now)
+    told = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
+    letters.write(
+        [person.email for person in told.people],
+        subject=subject.format(name=approvers.name_of(planned.person), roles=_named(planned.grants)),
+        body=_letter(request, planned, verb),
+        now=now,
+    )
+    record(
+        _KINDS[way],
+        actor=planned.person.actor,
+        outcome="ok",
+        origin=origin,
+        now=now,
+        channel=channel,
+        person=str(planned.person.pk),
+        request=str(request.pk),
+        roles=[grant.role_arn for grant in planned.grants],
+        rules=[grant.rule for grant in planned.grants],
+        revision=planned.revision,
+        duration=duration,
+        told=len(told.people),
+        why=reason,
+        **about,
+    )
+    return request
 
 
 def _lock(person: Person) -> None:
@@ -371,29 +386,3 @@ def letters_body(text: str, request: AccessRequest) -> str:
     """The text, and where to look at the request; every line without characters that are not seen."""
     lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in text.split("\n"))
     return f"{lines}\n\n{settings.ROLEGATE_URL}/requests/{request.pk}/\n"
-
-
-def _refused(
-    kind: Kind,
-    person_id: UUID | str,
-    role_arns: Sequence[str],
-    error: RolegateError,
-    *,
-    channel: str,
-    origin: Origin,
-    now: datetime,
-) -> None:
-    if not rate_limits.is_worth_an_event(error):
-        return
-    with transaction.atomic():
-        record(
-            kind,
-            actor=str(person_id),
-            outcome="refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            code=error.code,
-            channel=channel,
-            roles=[arn[:300] for arn in role_arns[:MOST_ROLES]],
-        )

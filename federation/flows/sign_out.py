@@ -12,9 +12,10 @@ from django.conf import settings
 from django.db import transaction
 
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record, record_or_log
+from federation.audit.record import record_or_log
 from federation.errors import OidcRefused, RateLimited, RolegateError, SamlRefused, SignInRefused
 from federation.flows import provider_documents, rate_limits
+from federation.flows.refusals import record_refusal
 from federation.flows.sign_in import _state_key, provider_of, saml_provider, service_provider
 from federation.models.people import Person
 from federation.models.sessions import PortalSession, SignInState, UsedCredential, session_row_key
@@ -87,19 +88,8 @@ def _refused(error: RolegateError, provider_slug: str, origin: Origin, now: date
         rate_limits.count_refusal("sign_in", address=origin.address, now=now)
     if error.context.get("alert"):
         log.error("sign_out_alert", provider=provider_slug[:64], reason=error.reason, address=origin.address)
-    if not rate_limits.is_worth_an_event(error):
-        return
-    with transaction.atomic():
-        record(
-            Kind.SIGN_OUT_BY_PROVIDER,
-            actor=f"{provider_slug[:64]}:?",
-            outcome="failed" if error.status >= 500 else "refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            provider=provider_slug[:64],
-            code=error.code,
-        )
+    slug = provider_slug[:64]  # it came out of the address, and may be anything
+    record_refusal(Kind.SIGN_OUT_BY_PROVIDER, error, actor=f"{slug}:?", origin=origin, now=now, provider=slug)
 
 
 def refuse_unreadable(

@@ -276,11 +276,13 @@ def test_every_kind_of_event_is_recorded_somewhere():
 def test_what_is_documented_as_data_is_recorded():
     named = {
         keyword.arg
-        for name in ("record", "record_or_log", "refused", "write")
+        for name in ("record", "record_or_log", "recorded", "record_refusal", "refused", "write")
         for _, node in calls(name)
         for keyword in node.keywords
     }
-    handed_on = constants("federation/flows/minting.py", "federation/flows/provider_documents.py")
+    handed_on = constants(
+        "federation/flows/minting.py", "federation/flows/provider_documents.py", "federation/flows/refusals.py"
+    )
     columns = {"reason"}
     for _, head, rows in tables(read("audit.md")):
         if head[0] == "kind":
