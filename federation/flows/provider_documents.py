@@ -188,7 +188,12 @@ def _fetch(provider: IdentityProvider, saml: SamlProvider, row: ProviderMetadata
         document, metadata = _download(saml, now)
     except (RolegateError, UnicodeDecodeError) as error:
         reason = error.reason if isinstance(error, RolegateError) else "not_utf8"
-        log.warning("provider_metadata_not_refreshed", provider=provider.slug, reason=reason, detail=str(error)[:300])
+        # A replacement that is forged, or that nobody could sign in by, is for somebody to look at; a provider that is away
+        # is not yet: the doctor says so where it lasts.
+        alert = isinstance(error, RolegateError) and error.context.get("alert")
+        (log.error if alert else log.warning)(
+            "provider_metadata_not_refreshed", provider=provider.slug, reason=reason, detail=str(error)[:300]
+        )
         if row is None or now - row.fetched_at >= LAST_GOOD_COPY:
             if isinstance(error, RolegateError):
                 raise

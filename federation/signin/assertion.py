@@ -19,11 +19,10 @@ from federation.mapping.rules import ClaimMap, IdentityProvider
 from federation.signin.grammar import SAML, Element
 from federation.signin.protocol import NameId, ServiceProvider, Verified
 from federation.signin.reasons import Reason, refused
+from federation.signin.values import MAX_GROUPS, MAX_VALUE, has_unseen
 
 CLOCK_SKEW = timedelta(seconds=60)
 MAX_VALIDITY = timedelta(minutes=10)
-MAX_VALUE = 1_024  # characters
-MAX_GROUPS = 2_000
 
 BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 UNSPECIFIED = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
@@ -36,9 +35,6 @@ OVERAGE = "http://schemas.microsoft.com/claims/groups.link"
 METHODS = "http://schemas.microsoft.com/claims/authnmethodsreferences"
 
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z\Z", re.ASCII)
-# C0 and C1 controls, line and paragraph separators, bidirectional overrides and isolates, byte order marks: nothing
-# that a name needs, everything that forges a log line or makes one name look like another.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +385,6 @@ def _text(element: Element) -> str:
         raise refused(Reason.VALUE_NOT_TEXT)
     if len(text) > MAX_VALUE:
         raise refused(Reason.VALUE_TOO_LONG, f"{len(text)} characters")
-    if _CONTROLS.search(text):
+    if has_unseen(text):
         raise refused(Reason.CONTROL_CHARACTER, text)
     return text

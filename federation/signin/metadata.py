@@ -17,6 +17,7 @@ from federation.errors import ConfigurationError, ProviderUnavailable, SamlRefus
 from federation.signin import certificates, shape, signatures
 from federation.signin.assertion import instant
 from federation.signin.grammar import DS, Element
+from federation.signin.reasons import Reason
 
 MAX_BYTES = 2 * 1024 * 1024
 
@@ -80,7 +81,9 @@ def parse_idp_metadata(xml: bytes, *, now: datetime, pinned_certificate: str = "
             root = _verified(root, certificates.pem_of(pinned_certificate), now)
         return _read(root, now)
     except SamlRefused as error:
-        raise MetadataInvalid(error.reason, detail=error.detail) from error
+        # An expired certificate stops every sign-in, and what is not signed with the pinned key is a forgery.
+        alert = bool(error.context.get("alert")) or error.reason == Reason.SIGNATURE_MISSING
+        raise MetadataInvalid(error.reason, detail=error.detail, alert=alert) from error
 
 
 def certificates_of(xml: bytes) -> tuple[str, ...]:
@@ -190,7 +193,7 @@ def _valid_until(elements: list[Element], now: datetime) -> datetime | None:
     """The earliest validUntil on the way down to the role. Raises MetadataInvalid(expired)."""
     ends = [instant(text) for element in elements if (text := element.get("validUntil"))]
     if ends and min(ends) <= now:
-        raise MetadataInvalid("expired", detail=min(ends).isoformat())
+        raise MetadataInvalid("expired", detail=min(ends).isoformat(), alert=True)
     return min(ends, default=None)
 
 

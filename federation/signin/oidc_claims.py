@@ -13,6 +13,7 @@ from typing import Any, Final
 from federation.identity import Identity, Subject
 from federation.mapping.rules import IdentityProvider, OidcProvider
 from federation.signin.oidc_reasons import Reason, refused
+from federation.signin.values import MAX_GROUPS, MAX_VALUE, has_unseen
 
 SKEW: Final = 60.0  # seconds
 MAX_AGE: Final = 600.0  # seconds since iat
@@ -71,7 +72,7 @@ def check_subject(value: object) -> None:
     """Check a subject (OIDC Core 2: at most 255 characters). Raises OidcRefused: subject_missing, subject_malformed."""
     if value is None:
         raise refused(Reason.SUBJECT_MISSING)
-    if not isinstance(value, str) or not 0 < len(value) <= 255 or not _storable(value):
+    if not isinstance(value, str) or not 0 < len(value) <= 255 or not _storable(value) or has_unseen(value):
         raise refused(Reason.SUBJECT_MALFORMED)
 
 
@@ -116,13 +117,16 @@ def identity(
     subject = _find(claims, mapped.subject)
     subject = _find(extra, mapped.subject) if subject is None else subject
     check_subject(subject)
+    groups = texts(mapped.groups)
+    if len(groups) > MAX_GROUPS:
+        raise refused(Reason.TOO_MANY_GROUPS, str(len(groups)))
     # How and when the person authenticated counts only where it is signed.
     references = {*_texts(claims, "amr"), *_texts(claims, "acr")}
     return Identity(
         subject=Subject(provider=provider.slug, format="", value=subject),
         name=next(iter(texts(mapped.name)), ""),
         email=next(iter(texts(mapped.email)), ""),
-        groups=frozenset(texts(mapped.groups)),
+        groups=frozenset(groups),
         verified_at=now,
         authenticated_at=datetime.fromtimestamp(claims.get("auth_time", claims["iat"]), UTC),
         attributes={name: texts(claim) for name, claim in mapped.attributes.items()},
@@ -152,6 +156,10 @@ def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str) and _storable(one) for one in values):
         raise refused(Reason.CLAIM_MALFORMED, name)
+    if any(len(one) > MAX_VALUE for one in values):
+        raise refused(Reason.VALUE_TOO_LONG, name)
+    if any(map(has_unseen, values)):
+        raise refused(Reason.CONTROL_CHARACTER, name)
     return tuple(values)
 
 

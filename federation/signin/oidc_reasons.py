@@ -68,6 +68,9 @@ class Reason(StrEnum):
     C_HASH_WRONG = "c_hash_wrong"  # the code was swapped
     JTI_MALFORMED = "jti_malformed"
     CLAIM_MALFORMED = "claim_malformed"  # a mapped claim is not text or a list of texts; its name is in the detail
+    VALUE_TOO_LONG = "value_too_long"  # more than 1,024 characters in one value of a mapped claim
+    CONTROL_CHARACTER = "control_character"  # a value with something unseen in it that makes it look like another
+    TOO_MANY_GROUPS = "too_many_groups"  # more than 2,000
 
     # Userinfo
     ACCESS_TOKEN_MISSING = "access_token_missing"  # there is a userinfo endpoint to ask and no bearer token for it
@@ -82,6 +85,33 @@ class Reason(StrEnum):
     JTI_MISSING = "jti_missing"
 
 
+# Reasons that no honest identity provider causes, or that stop every sign-in: somebody should look at once.
+ALERTS: frozenset[Reason] = frozenset(
+    {
+        Reason.ALG_FORBIDDEN,
+        Reason.AT_HASH_WRONG,
+        Reason.C_HASH_WRONG,
+        Reason.CALLBACK_ISS_WRONG,
+        Reason.CLIENT_REFUSED,
+        Reason.DUPLICATE_CLAIM,
+        Reason.DUPLICATE_HEADER,
+        Reason.HEADER_FORBIDDEN,
+        Reason.ISSUER_MISMATCH,
+        Reason.KEY_UNFIT,
+        Reason.KID_INVALID,
+        Reason.LOGOUT_NONCE_PRESENT,
+        Reason.NONCE_WRONG,
+        Reason.PKCE_UNSUPPORTED,
+        Reason.SIGNATURE_INVALID,
+        Reason.TYP_WRONG,
+        Reason.USERINFO_SUBJECT_MISMATCH,
+    }
+)
+
+
 def refused(reason: Reason, detail: str = "") -> OidcRefused:
-    """The error for `reason`; `detail` is for the log alone and holds no token."""
-    return OidcRefused(reason.value, detail=detail)
+    """The error for `reason`; `context["alert"]` says whether somebody should be told at once.
+
+    `detail` is for the log alone and holds no token.
+    """
+    return OidcRefused(reason.value, detail=detail, alert=reason in ALERTS)

@@ -9,7 +9,8 @@ import jwt
 import pytest
 
 from federation.errors import OidcRefused
-from tests.oidc_kit import CLIENT_ID, NOW, Journey, TestProvider, b64, half_hash, jwk, private_key, running, sign
+from federation.signin.oidc_reasons import ALERTS, Reason
+from tests.oidc_kit import ALICE, CLIENT_ID, NOW, Journey, TestProvider, b64, half_hash, jwk, private_key, running, sign
 
 INSTANT = int(NOW.timestamp())
 QUIET = ["/.well-known/openid-configuration", "/token"]  # the honest calls before the token is looked at
@@ -335,6 +336,16 @@ def test_no_key_id_where_it_is_not_clear_which_key(op, keys):
         ({"groups": ["contractors\udfff"]}, "claim_malformed"),
         ({"email": True}, "claim_malformed"),
         ({"amr": [1]}, "claim_malformed"),
+        # As SAML has it: what nobody sees, and makes one name look like another or ends a line of a log.
+        ({"sub": "alice-7\u202e"}, "subject_malformed"),
+        *[
+            ({name: f"engi{character}neering"}, "control_character")
+            for name in ("groups", "email", "name")
+            for character in ("\t", "\n", "\r", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\ufeff")
+        ],
+        ({"groups": ["engineering", "x" * 1_025]}, "value_too_long"),
+        ({"name": "x" * 1_025}, "value_too_long"),
+        ({"groups": [str(number) for number in range(2_001)]}, "too_many_groups"),
     ],
 )
 def test_claims(op, changes, reason):
@@ -353,6 +364,7 @@ def test_claims(op, changes, reason):
         {"iat": INSTANT - 600},
         {"nbf": INSTANT + 60, "iat": INSTANT - 0.5},
         {"at_hash": None},
+        {"groups": ["x" * 1_024, "a,b", " spaced ", "\U0001f469\u200d\U0001f680"]},
     ],
 )
 def test_just_inside_the_limits(op, changes):
@@ -388,3 +400,24 @@ def test_pyjwt_would_have_signed_the_same(op):
     """The forge agrees with a library that nobody here wrote: its tokens are otherwise valid."""
     op.forge = lambda header, claims: jwt.encode(claims, private_key("rsa"), algorithm="RS256", headers={"kid": "rsa"})
     assert Journey(op).sign_in().identity.name == "Alice"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "alert"),
+    [
+        ({"header": {"alg": "none"}}, "alg_forbidden", True),
+        ({"header": {"typ": "at+jwt"}}, "typ_wrong", True),
+        ({"keys": [jwk("rsa-other", kid="rsa")]}, "signature_invalid", True),
+        ({"id_token": {"nonce": "of another sign-in"}}, "nonce_wrong", True),
+        ({"auth_method": "none"}, "client_refused", True),  # nobody can sign in any more: the secret has ended
+        ({"id_token": {"aud": "other"}}, "audience_wrong", False),
+        ({"id_token": {"exp": INSTANT - 3600}}, "expired", False),
+        ({"claims": {**ALICE, "groups": [7]}}, "claim_malformed", False),
+    ],
+)
+def test_an_attack_raises_an_alert_and_a_misconfiguration_does_not(op, spoil, reason, alert):
+    op.__dict__.update(spoil)
+    with pytest.raises(OidcRefused) as caught:
+        Journey(op).sign_in()
+    assert (caught.value.reason, caught.value.context["alert"]) == (reason, alert)
+    assert (Reason(reason) in ALERTS) is alert

@@ -178,13 +178,15 @@ def test_a_broken_replacement_never_takes_the_place_of_the_good_copy(corp, host,
     assert reason(read, 7 * DAY) == named
 
 
-def test_a_provider_that_is_away_is_asked_once_a_minute(corp, host):
+def test_a_provider_that_is_away_is_asked_once_a_minute(corp, host, caplog):
     read = corp()
     read()
     host.status = 500
     for seconds in (0, 1, 59):
         read(HOUR + timedelta(seconds=seconds))
     assert host.asked == 2
+    told = [line for line in caplog.records if "provider_metadata_not_refreshed" in line.getMessage()]
+    assert [line.levelname for line in told] == ["WARNING"]  # no alarm for a restart of theirs
     read(HOUR + timedelta(seconds=60))
     assert host.asked == 3
 
@@ -252,7 +254,7 @@ def test_a_pinned_certificate_wants_its_own_signature(corp, host):
 
 
 @pytest.mark.parametrize("forged", ["unsigned", "mallory"])
-def test_an_unsigned_or_foreign_replacement_of_pinned_metadata_is_never_taken(corp, host, forged):
+def test_an_unsigned_or_foreign_replacement_of_pinned_metadata_is_never_taken(corp, host, forged, caplog):
     """Whoever can write the metadata can sign in as anybody."""
     host.body = signed()
     read = corp(metadata_url=host.url, metadata_certificate=kit.pair().certificate)
@@ -262,6 +264,8 @@ def test_an_unsigned_or_foreign_replacement_of_pinned_metadata_is_never_taken(co
     assert read(HOUR) == good
     forget_parsed()
     assert read(HOUR) == good
+    told = [line for line in caplog.records if "provider_metadata_not_refreshed" in line.getMessage()]
+    assert {line.levelname for line in told} == {"ERROR"}
     assert ProviderMetadata.objects.get().last_error == (
         "signature_missing" if forged == "unsigned" else "certificate_foreign"
     )

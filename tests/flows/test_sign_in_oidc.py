@@ -150,6 +150,20 @@ def test_a_back_channel_logout_ends_the_named_session_only(op, origin, events):
     assert events()[-1] == ("sign_out.by_provider", "refused", "replayed")
 
 
+@pytest.mark.parametrize(
+    ("forged", "reason", "alerts"),
+    [({"nonce": "another"}, "nonce_wrong", 1), ({"aud": "another"}, "audience_wrong", 0)],
+)
+def test_what_only_a_forger_sends_raises_an_alert(op, origin, caplog, forged, reason, alerts):
+    _, params = begin(op, origin)
+    op.id_token = forged
+    with pytest.raises(OidcRefused) as caught:
+        complete(op, origin, params)
+    assert caught.value.reason == reason
+    told = [line for line in caplog.records if "sign_in_alert" in line.getMessage()]
+    assert [line.levelname for line in told] == ["ERROR"] * alerts
+
+
 def test_signing_out_goes_on_at_the_provider(op, origin):
     from federation.models.sessions import session_row_key
 
@@ -158,6 +172,6 @@ def test_signing_out_goes_on_at_the_provider(op, origin):
     session(person, key=session_row_key("cookie"))
     url = sign_out.sign_out(person, "cookie", origin=origin, now=op.now)
     assert PortalSession.objects.count() == 0
-    if url is not None:
-        assert url.startswith(op.issuer)
+    assert url.startswith(f"{op.issuer}/logout?from=app&")
+    assert parse_qs(urlsplit(url).query)["post_logout_redirect_uri"] == ["https://rolegate.example.com/signout/done"]
     assert sign_out.sign_out(person, "cookie", origin=origin, now=op.now) is None

@@ -23,6 +23,7 @@ from federation.errors import (
 )
 from federation.flows import rate_limits, revoke, sign_in
 from federation.models import AuditEvent, Person, SignInState, UsedCredential
+from federation.signin.metadata import MetadataInvalid
 from tests import saml_kit as kit
 
 NOW = kit.NOW
@@ -357,6 +358,29 @@ def test_what_only_a_forger_sends_raises_an_alert(gateway, origin, caplog, chang
     assert caught.value.reason == reason
     told = [line for line in caplog.records if "sign_in_alert" in line.getMessage()]
     assert [line.levelname for line in told] == ["ERROR"] * alerts
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"keys": (("signing", kit.pair("over", end=NOW - timedelta(seconds=1)).bare),)}, "certificate_expired"),
+        ({"keys": (("signing", kit.pair("small", bits=1024).bare),)}, "key_too_small"),
+        ({"valid_until": kit.at(-1)}, "expired"),
+    ],
+)
+def test_a_provider_that_nobody_can_sign_in_by_any_more_raises_an_alert(
+    gateway, publish, origin, events, caplog, metadata, reason
+):
+    """Also in a process that has not read the metadata before, where they are refused as a whole."""
+    request_id, _ = begin(origin)
+    publish(document(metadata_xml=kit.metadata_xml(**metadata)))
+    for attempt in (lambda: begin(origin), lambda: receive(origin, kit.signed(draft(request_id)))):
+        caplog.clear()
+        with pytest.raises(MetadataInvalid) as caught:
+            attempt()
+        assert caught.value.reason == reason
+        assert events()[-1] == ("sign_in", "failed", reason)
+        assert [line.levelname for line in caplog.records if "sign_in_alert" in line.getMessage()] == ["ERROR"]
 
 
 def test_a_flood_of_begun_sign_ins_ends_and_says_when_to_come_back(gateway, origin, events, monkeypatch):
