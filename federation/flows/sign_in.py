@@ -508,7 +508,8 @@ def _complete_oidc(
         _use_once(verified, OidcRefused)
         person = _admit(identity, mapping, now)
         _record_signed_in(person, "oidc", origin, now, graph=graph_said)
-    return SignedIn(person, provider.slug, state.next_path, verified.session_index[:255], {})
+    called = asdict(verified.name_id) if verified.name_id else {}
+    return SignedIn(person, provider.slug, state.next_path, verified.session_index[:255], called)
 
 
 def provider_of(slug: str) -> IdentityProvider:

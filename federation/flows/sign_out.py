@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record_or_log
@@ -17,8 +18,15 @@ from federation.errors import OidcRefused, RateLimited, RolegateError, SamlRefus
 from federation.flows import provider_documents, rate_limits
 from federation.flows.refusals import record_refusal
 from federation.flows.sign_in import _state_key, provider_of, saml_provider, service_provider
+from federation.mapping.rules import IdentityProvider
 from federation.models.people import Person
-from federation.models.sessions import PortalSession, SignInState, UsedCredential, session_row_key
+from federation.models.sessions import (
+    LONGEST_SESSION_INDEX,
+    PortalSession,
+    SignInState,
+    UsedCredential,
+    session_row_key,
+)
 from federation.signin import oidc, saml
 from federation.signin.protocol import NameId
 
@@ -135,7 +143,8 @@ def saml_logout(
         raise
     sessions = PortalSession.objects.filter(provider=provider.slug, name_id__value=subject.name_id.value)
     if subject.session_indexes:
-        sessions = sessions.filter(session_index__in=subject.session_indexes)
+        kept = [index[:LONGEST_SESSION_INDEX] for index in subject.session_indexes]
+        sessions = sessions.filter(session_index__in=kept)
     with transaction.atomic():
         ended, _ = sessions.delete()
         record_or_log(
@@ -156,6 +165,16 @@ def saml_logout(
         return LogoutAnswer(None)  # the provider takes no answer by redirect; the sessions have ended all the same
 
 
+def _is_called(sub: str, provider: IdentityProvider) -> Q:
+    """Sessions of whom the provider calls `sub`: not the subject by which we know them, where the claim map takes another."""
+    called = Q(name_id__value=sub)
+    if provider.claims.subject == "sub":
+        called |= Q(
+            name_id={}, person__subject=sub, person__subject_format=""
+        )  # made by a version that did not keep it
+    return called
+
+
 def oidc_backchannel_logout(provider_slug: str, *, logout_token: str, origin: Origin, now: datetime) -> None:
     """End the sessions that a logout token names (OpenID Connect Back-Channel Logout 1.0, 2.6). Raises OidcRefused."""
     try:
@@ -172,7 +191,7 @@ def oidc_backchannel_logout(provider_slug: str, *, logout_token: str, origin: Or
             if token.sid:
                 sessions = sessions.filter(session_index=token.sid)
             if token.sub:
-                sessions = sessions.filter(person__subject=token.sub, person__subject_format="")
+                sessions = sessions.filter(_is_called(token.sub, provider))
             ended, _ = sessions.delete()
             record_or_log(
                 Kind.SIGN_OUT_BY_PROVIDER,

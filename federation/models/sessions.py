@@ -11,6 +11,9 @@ from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import connection, models
 
+LONGEST_SESSION_INDEX = 255
+"""Characters of the provider's session that are kept; a longer one is cut, wherever it is compared as well."""
+
 
 def session_row_key(cookie: str) -> str:
     """The primary key of the session whose cookie has this value: its SHA-256, hex."""
@@ -25,7 +28,7 @@ class PortalSession(AbstractBaseSession):
 
     person = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="sessions")
     provider = models.CharField(max_length=64, blank=True, default="")
-    session_index = models.CharField(max_length=255, blank=True, default="", db_index=True)
+    session_index = models.CharField(max_length=LONGEST_SESSION_INDEX, blank=True, default="", db_index=True)
     name_id: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -62,7 +65,7 @@ class SignInState(models.Model):
     completed_at = models.DateTimeField(null=True, blank=True)
     unsolicited = models.BooleanField(default=False)
     person = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
-    session_index = models.CharField(max_length=255, blank=True, default="")
+    session_index = models.CharField(max_length=LONGEST_SESSION_INDEX, blank=True, default="")
     name_id: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(default=dict)
 
     def __str__(self) -> str:

@@ -49,7 +49,7 @@ from federation.signin.oidc_claims import (
     short_text,
 )
 from federation.signin.oidc_reasons import Reason, refused
-from federation.signin.protocol import Verified
+from federation.signin.protocol import NameId, Verified
 
 __all__ = [
     "AuthorizationRequest",
@@ -221,6 +221,7 @@ def complete(
         replay_key=_digest(provider.slug, client.issuer, unique),
         replay_until=forget_after(claims),
         in_response_to=state,
+        name_id=NameId(value=claims["sub"], format=""),
         session_index=person.session_index,
         object_id=_object_id(claims),
     )

@@ -27,7 +27,8 @@ class Verified:
 
     `replay_key`: SHA-256, hex, over provider, issuer and assertion (or token) id. `replay_until`: after this time the
     document is refused for its age, so the key may be forgotten. `in_response_to`: id of our request, "" when the
-    response was unsolicited. `name_id`: for SAML single logout, else None. `session_index`: the provider's session.
+    response was unsolicited. `name_id`: what the provider itself calls the person, whatever the claim map takes for the
+    subject: its logout messages say it (SAML: the NameID; OpenID Connect: `sub`). `session_index`: the provider's session.
     `object_id`: Entra's own id of the person (`oid`), "" where none is said.
     """
 

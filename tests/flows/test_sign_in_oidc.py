@@ -21,27 +21,29 @@ def op(gateway_keys, publish, monkeypatch, settings):
     monkeypatch.setenv("TEST_OIDC_SECRET", kit.CLIENT_SECRET)
     monkeypatch.setattr(provider_documents, "oidc_documents", ProviderDocuments())
     with kit.running() as provider:
-        publish(
-            yaml.safe_dump(
-                {
-                    "version": 1,
-                    "identity_providers": [
-                        {
-                            "slug": "corp",
-                            "name": "Example Corp",
-                            "oidc": {
-                                "issuer": provider.issuer,
-                                "client_id": kit.CLIENT_ID,
-                                "client_secret": "${TEST_OIDC_SECRET}",
-                                "scopes": ["openid", "groups"],
-                            },
-                            "claims": {"subject": "sub", "email": "email", "name": "name", "groups": "groups"},
-                        }
-                    ],
-                }
-            )
-        )
+        publish(document(provider.issuer))
         yield provider
+
+
+def document(issuer, *, subject="sub"):
+    return yaml.safe_dump(
+        {
+            "version": 1,
+            "identity_providers": [
+                {
+                    "slug": "corp",
+                    "name": "Example Corp",
+                    "oidc": {
+                        "issuer": issuer,
+                        "client_id": kit.CLIENT_ID,
+                        "client_secret": "${TEST_OIDC_SECRET}",
+                        "scopes": ["openid", "groups"],
+                    },
+                    "claims": {"subject": subject, "email": "email", "name": "name", "groups": "groups"},
+                }
+            ],
+        }
+    )
 
 
 def begin(op, origin, binding=BINDING):
@@ -162,6 +164,31 @@ def test_what_only_a_forger_sends_raises_an_alert(op, origin, caplog, forged, re
     assert caught.value.reason == reason
     told = [line for line in caplog.records if "sign_in_alert" in line.getMessage()]
     assert [line.levelname for line in told] == ["ERROR"] * alerts
+
+
+@pytest.mark.parametrize("named", [{"sid": None}, {"sub": None}, {}])
+def test_a_back_channel_logout_names_the_person_by_sub_whatever_we_call_them(op, origin, publish, named):
+    """Entra's people are known here by `oid`, and its logout tokens speak of `sub`."""
+    op.claims = {**kit.ALICE, "oid": "00000000-0000-4000-8000-00000000a11c"}
+    publish(document(op.issuer, subject="oid"))
+    _, params = begin(op, origin)
+    signed_in = complete(op, origin, params)
+    assert signed_in.person.subject == op.claims["oid"]
+    kept = {"session_index": signed_in.session_index, "name_id": signed_in.name_id}
+    session(signed_in.person, key="a" * 64, **kept)
+    op.claims = {**kit.ALICE, "sub": "bob-2", "oid": "alice-7"}  # somebody else, known here by what alice's sub is
+    _, params = begin(op, origin)
+    other = complete(op, origin, params)
+    session(other.person, key="b" * 64, session_index="session-2", name_id=other.name_id)
+    sign_out.oidc_backchannel_logout("corp", logout_token=op.logout_token(**named), origin=origin, now=op.now)
+    assert list(PortalSession.objects.values_list("session_index", flat=True)) == ["session-2"]
+
+
+def test_a_session_of_before_the_upgrade_is_ended_by_its_subject(op, origin):
+    _, params = begin(op, origin)
+    session(complete(op, origin, params).person, key="a" * 64, session_index="session-1")
+    sign_out.oidc_backchannel_logout("corp", logout_token=op.logout_token(), origin=origin, now=op.now)
+    assert not PortalSession.objects.exists()
 
 
 def test_signing_out_goes_on_at_the_provider(op, origin):

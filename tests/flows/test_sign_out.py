@@ -12,7 +12,7 @@ from federation.audit import record
 from federation.errors import OidcRefused, SamlRefused, UnknownProvider
 from federation.flows import sign_out
 from federation.models import AuditEvent, PortalSession, SignInState
-from federation.models.sessions import session_row_key
+from federation.models.sessions import LONGEST_SESSION_INDEX, session_row_key
 from tests import cast
 from tests import saml_kit as kit
 
@@ -173,6 +173,14 @@ def test_the_providers_request_ends_the_named_session_and_is_answered(alice, ori
     assert events()[-1] == ("sign_out.by_provider", "ok", "")
     assert AuditEvent.objects.latest("seq").data["sessions"] == 1
     assert record.verify() == []
+
+
+def test_a_session_of_a_long_name_is_found_by_what_was_kept_of_it(alice, origin):
+    long = "s" * 300
+    session(alice, "a", index=long[:LONGEST_SESSION_INDEX])
+    session(alice, "b", index="session-2")
+    slo(origin, kit.query(kit.logout_request_xml(sessions=(long,))))
+    assert sessions() == ["session-2"]
 
 
 def test_a_request_without_session_ends_every_session_of_that_name_at_that_provider(alice, sign_in_as, origin):

@@ -37,7 +37,7 @@ def test_alice_signs_in(op):
     assert person.authenticated_at == NOW - timedelta(seconds=60)
     assert person.session_index == verified.session_index == "session-1"
     assert verified.in_response_to == request.state
-    assert verified.name_id is None
+    assert (verified.name_id.value, verified.name_id.format) == ("alice-7", "")
     assert journey.outbound.paths() == ["/.well-known/openid-configuration", "/token", "/jwks"]
 
 
