@@ -17,7 +17,7 @@ from federation.errors import BadRequest
 from federation.flows import rate_limits
 from federation.flows.access import decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
-from federation.flows.issue_credentials import assume_within_maximum, recorded_use
+from federation.flows.issue_credentials import ALWAYS_ALLOWED_SECONDS, assume_within_maximum, recorded_use
 from federation.flows.minting import mint_saml, plan_session, under_approval
 
 # A sign-in token is good for 15 minutes (IAM user guide, "Enabling custom identity broker access").
@@ -120,7 +120,8 @@ def console_form(
     """The direct way: an assertion for the browser to post to AWS. The gateway never learns the access key id.
 
     Only for accounts that federate by SAML, and only where the mapping sets no session policy: AWS takes none here, so
-    the session would be wider than the mapping says. Raises BadRequest(reason="console_form_…").
+    the session would be wider than the mapping says. As long as the mapping and the role allow; an hour where the role's
+    maximum is not known. Raises BadRequest(reason="console_form_…").
     """
     with recorded_use(Kind.CONSOLE, person_id, role_arn, channel=channel, origin=origin, now=now):
         rate_limits.hit("credentials", person=str(person_id), address=origin.address, now=now)
@@ -139,15 +140,16 @@ def console_form(
             )
         target = console.validate_destination(destination, session.partition, account.region)
         wanted = access.grant.session.console_duration
+        # Above the role's own maximum AWS refuses, in the browser, where nobody is left to ask for less.
+        most = access.role_maximum or ALWAYS_ALLOWED_SECONDS
+        length = access.bounded(min(wanted or DEFAULT_CONSOLE_SECONDS, most), now)
         minted = mint_saml(
             access,
             session,
             region=account.region,
-            console_duration=None
-            if wanted is None and access.approved is None
-            else access.bounded(wanted or DEFAULT_CONSOLE_SECONDS, now),
+            console_duration=None if wanted is None and access.approved is None else length,
             # The person holds this assertion: at STS they could ask for as long as the role allows, whatever the mapping says.
-            session_limit=access.bounded(wanted or DEFAULT_CONSOLE_SECONDS, now),
+            session_limit=length,
             channel=channel,
             origin=origin,
             now=now,

@@ -11,7 +11,7 @@ from federation.aws.console import DestinationNotAllowed, SigninRefused, SigninU
 from federation.errors import AccessDenied, BadRequest, PersonDisabled, RateLimited
 from federation.flows import rate_limits
 from federation.flows.open_console import console_form, open_console
-from federation.models import AuditEvent
+from federation.models import AuditEvent, Role, Source
 from tests import cast
 
 READ = cast.role(cast.PROD, "ReadOnly")
@@ -130,6 +130,32 @@ def test_the_form_signs_the_browser_in_without_the_gateway(aws, alice, origin, n
     assert (mint.kind, event.kind) == ("mint.assertion", "console")
     assert event.data["way"] == "assertion"
     assert event.data["assertion_id"] == mint.data["assertion_id"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "maximum", "seconds"), [("8h", None, 3600), ("8h", 3600, 3600), ("8h", 7200, 7200), ("30m", 3600, 1800)]
+)
+def test_the_form_asks_for_no_longer_than_the_role_allows(
+    aws, publish, alice, origin, now, settings, asked, maximum, seconds
+):
+    """AWS clamps nothing: it refuses, in the browser, where nobody is left to ask for less. Every role allows an hour."""
+    settings.ROLEGATE_SAML_ENDPOINT_URL = f"{aws.url}/saml"
+    publish(cast.DOCUMENT.replace("session: {duration: 2h}", f"session: {{duration: 2h, console_duration: {asked}}}"))
+    if maximum is not None:
+        Source.objects.create(key=f"account:{cast.DEV}", state="ok", attempted_at=now, succeeded_at=now)
+        Role.objects.create(
+            arn=DEVELOP_SAML, account_id=cast.DEV, name="Developer", seen_at=now, max_session_duration=maximum
+        )
+        policy = aws.registry.roles[DEVELOP_SAML].trust_policy
+        aws.create_role(cast.DEV, "Developer", policy, max_session_duration=maximum)
+    made = form(alice, DEVELOP_SAML, origin, now)
+    with requests.Session() as browser:
+        answer = browser.post(
+            made.action, {"SAMLResponse": made.saml_response, "RelayState": made.relay_state}, timeout=5
+        )
+    assert answer.status_code == 200, answer.text
+    ends = datetime.fromisoformat(aws.trail[-2]["expiration"])
+    assert timedelta(seconds=seconds - 60) < ends - now <= timedelta(seconds=seconds + 60)
 
 
 def test_without_an_endpoint_of_its_own_the_form_goes_to_the_partitions_sign_in(aws, alice, origin, now):
