@@ -43,22 +43,28 @@ def kept_secret(name: str) -> str:
     """A random secret that a second start finds again; readable by its owner alone."""
     path = VAR / name
     if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
+        keep(name, secrets.token_urlsafe(48))
     return path.read_text().strip()
 
 
+def keep(name: str, text: str) -> None:
+    """Write a file of the demo's that its owner alone can read; a reader sees the old one whole, or the new one."""
+    fresh = VAR / f"{name}.new"
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.replace(VAR / name)
+
+
 def environment(idp_secret: str, aws: LocalAws) -> dict[str, str]:
-    """What the gateway's processes see."""
+    """What the gateway's processes see. What of it is the demo's own is kept, for `manage.py` in another shell to find."""
     own = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(FOREIGN_PREFIXES) and name not in FOREIGN
     }
-    return {
-        **own,
-        "DJANGO_SETTINGS_MODULE": "config.settings.demo",
+    ours = {
         "ROLEGATE_URL": GATEWAY,
         "ROLEGATE_ISSUER_URL": ISSUER,
         "ROLEGATE_SECRET_KEY": kept_secret("secret_key"),
@@ -69,8 +75,9 @@ def environment(idp_secret: str, aws: LocalAws) -> dict[str, str]:
         "AWS_ENDPOINT_URL_STS": aws.url,
         "AWS_ENDPOINT_URL_IAM": aws.url,
         "AWS_ENDPOINT_URL_ORGANIZATIONS": aws.url,
-        "PYTHONUNBUFFERED": "1",
     }
+    keep("environment.json", json.dumps(ours, indent=1))
+    return {**own, **ours, "DJANGO_SETTINGS_MODULE": "config.settings.demo", "PYTHONUNBUFFERED": "1"}
 
 
 def clear_environment() -> None:
@@ -214,6 +221,8 @@ def banner() -> str:
   in shop-dev) is Alice's within two minutes: the worker reads the accounts.
 
   Who may what is in demo/mapping.yaml. Logs and data are in var/demo.
+  Every command of manage.py works beside this demo, in another shell:
+    DJANGO_SETTINGS_MODULE=config.settings.demo .venv/bin/python manage.py doctor
   Ctrl-C ends everything.
 {line}
 """

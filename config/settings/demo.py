@@ -1,5 +1,7 @@
-"""The demo on localhost: SQLite, a Celery broker that needs no server. Its secret key is made, and kept, by `python -m demo`."""
+"""The demo on localhost: SQLite, a Celery broker that needs no server. Its secrets are made, and kept, by `python -m demo`."""
 
+import json
+import os
 from datetime import timedelta
 
 from config.env import Environment
@@ -11,7 +13,12 @@ ROLEGATE_DEMO = True
 INSTALLED_APPS = [*INSTALLED_APPS, "config.demo_history"]  # `seed_history`, which no other gateway has
 _var = BASE_DIR / "var" / "demo"
 _broker = _var / "broker"
-_kept = _var / "secret_key"  # so that manage.py works beside a running demo with nothing set but the settings module
+# What the demo gives its own processes: so that manage.py beside it asks the same local AWS, under the same secrets, with
+# nothing set but the settings module. An environment with a secret in it is complete already, and may be another's.
+_kept = _var / "environment.json"
+if _kept.is_file() and "ROLEGATE_SECRET_KEY" not in os.environ:
+    for _name, _value in json.loads(_kept.read_text()).items():
+        os.environ.setdefault(_name, _value)
 _env = Environment()
 globals().update(
     read_environment(
@@ -21,7 +28,6 @@ globals().update(
             "ROLEGATE_URL": "http://localhost:8000",
             "DATABASE_URL": f"sqlite:///{_var / 'rolegate.sqlite3'}",
             "CELERY_BROKER_URL": "filesystem://localhost",
-            **({"ROLEGATE_SECRET_KEY": _kept.read_text().strip()} if _kept.is_file() else {}),
         },
     )
 )
@@ -29,6 +35,7 @@ _env.finish()
 STATIC_ROOT = _var / "static"
 for _folder in ("in", "processed", "control"):
     (_broker / _folder).mkdir(parents=True, exist_ok=True)
+CELERY_BROKER_TRANSPORT = "config.embedded_broker:Transport"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "data_folder_in": str(_broker / "in"),
     "data_folder_out": str(_broker / "in"),

@@ -1,15 +1,18 @@
 """The environment's readers: every fault at once, by name, and never a value."""
 
+import os
 import re
 import runpy
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+import demo.__main__ as demo_main
 from config.env import Environment, parse_duration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,17 +216,35 @@ def test_a_command_says_what_is_wrong_with_the_environment_and_nothing_else():
     assert "Traceback" in run("manage.py check --traceback", DJANGO_SETTINGS_MODULE="config.settings.production").stderr
 
 
-def test_the_demos_commands_find_the_secret_that_the_demo_keeps(monkeypatch, tmp_path):
-    """`manage.py` beside a running demo needs the settings module alone."""
+def test_the_demos_commands_find_what_the_demo_gives_its_own_processes(monkeypatch, tmp_path):
+    """`manage.py` beside a running demo needs the settings module alone; what a shell sets itself counts all the same."""
     monkeypatch.setattr("config.settings.base.BASE_DIR", tmp_path)
+    monkeypatch.setattr("demo.__main__.VAR", tmp_path / "var" / "demo")
     for name in ("ROLEGATE_SECRET_KEY", "ROLEGATE_URL", "ROLEGATE_ISSUER_URL", "DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", "http://127.0.0.1:9")
     demo = ROOT / "config" / "settings" / "demo.py"
     with pytest.raises(ImproperlyConfigured, match="ROLEGATE_SECRET_KEY is not set"):
         runpy.run_path(str(demo))
-    (tmp_path / "var" / "demo").mkdir(parents=True)
-    (tmp_path / "var" / "demo" / "secret_key").write_text(f"{GOOD_SECRET}\n")
-    assert runpy.run_path(str(demo))["SECRET_KEY"] == GOOD_SECRET
+    (tmp_path / "var" / "demo").mkdir(parents=True, exist_ok=True)
+    aws = SimpleNamespace(url="http://127.0.0.1:8002", federation_url="http://127.0.0.1:8002/federation")
+    given = demo_main.environment("the client's secret", aws)
+    assert (tmp_path / "var" / "demo" / "environment.json").stat().st_mode & 0o777 == 0o600
+    with monkeypatch.context() as shell:
+        for name in given.keys() - os.environ.keys():
+            shell.setenv(name, "")  # so that what the settings set is taken back afterwards
+            shell.delenv(name)
+        read = runpy.run_path(str(demo))
+        assert read["SECRET_KEY"] == given["ROLEGATE_SECRET_KEY"]
+        assert read["ROLEGATE_ORGANIZATION_ROLE"] == given["ROLEGATE_ORGANIZATION_ROLE"]
+        assert os.environ["DEMO_OIDC_SECRET"] == "the client's secret"
+        assert os.environ["AWS_ENDPOINT_URL_STS"] == aws.url
+        assert os.environ["AWS_ENDPOINT_URL_IAM"] == "http://127.0.0.1:9"
+        for name in ("DEMO_OIDC_SECRET", "AWS_ENDPOINT_URL_STS"):
+            shell.delenv(name)
+        shell.setenv("ROLEGATE_SECRET_KEY", GOOD_SECRET)
+        assert runpy.run_path(str(demo))["SECRET_KEY"] == GOOD_SECRET
+        assert not {"DEMO_OIDC_SECRET", "AWS_ENDPOINT_URL_STS"} & os.environ.keys()
 
 
 @pytest.mark.parametrize(
