@@ -10,6 +10,7 @@ from config.settings.base import BASE_DIR, CELERY_BEAT_SCHEDULE, INSTALLED_APPS,
 
 DEBUG = False
 ROLEGATE_DEMO = True
+SILENCED_SYSTEM_CHECKS = ["rolegate.W001"]  # plain http is right for this local AWS, and the banner says so
 INSTALLED_APPS = [*INSTALLED_APPS, "config.demo_history"]  # `seed_history`, which no other gateway has
 _var = BASE_DIR / "var" / "demo"
 _broker = _var / "broker"

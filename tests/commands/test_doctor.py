@@ -48,7 +48,7 @@ def test_each_finding_says_what_to_do(finds, db, capsys):
         call_command("doctor")
     assert capsys.readouterr().out == (
         "WARNING  Check 0: It drips.\n         → Mend it.\nPROBLEM  Check 1: It is broken.\n         → Buy one.\n"
-        "PROBLEM  Far: Far.\n         → Go.\n\n2 problem(s), 1 warning(s).\n"
+        "PROBLEM  Far: Far.\n         → Go.\n\n2 problems, 1 warning.\n"
     )
 
 

@@ -513,9 +513,18 @@ def test_sources_that_fail_grow_old_or_wait(well, today):
     )
     found = {f.code: f.says for f in background.sources(today)}
     assert found.keys() == {"answer_held", "source_failed", "source_stale", "catalogue_unread"}
-    assert "9 of 10" in found["answer_held"]
-    assert "sts_access_denied" in found["source_failed"]
-    assert cast.DEV in found["catalogue_unread"]
+    assert f"shop-prod {cast.PROD} answered with 9 of 10 gone" in found["answer_held"]
+    assert f"1 of 3 sources could not be read: shop-prod {cast.PROD} (sts_access_denied)." in found["source_failed"]
+    assert f"Never read: shop-dev {cast.DEV}." in found["catalogue_unread"]
+
+
+def test_an_account_that_was_never_read_is_said_once_with_the_reason(well, today):
+    """There is no last good answer that could stay in force."""
+    dev = Source.objects.filter(pk=f"account:{cast.DEV}")
+    dev.update(state="failed", error_code="sts_token_invalid", succeeded_at=None)
+    found = one(background.sources, today)
+    assert found.code == "catalogue_unread"
+    assert f"Never read: shop-dev {cast.DEV} (sts_token_invalid)." in found.says
 
 
 def test_a_directory_that_is_silent(publish, settings, today):
@@ -524,7 +533,10 @@ def test_a_directory_that_is_silent(publish, settings, today):
         "version: 1\nidentity_providers: [{slug: corp, name: C, saml: {metadata_url: 'http://127.0.0.1:9/m'}}]\n"
         "directories: [{slug: corp, provider: corp, scim: {}}]\n"
     )
-    assert codes(background.sources, today) == ["directory_silent", "catalogue_unread"]
+    found = {f.code: f.says for f in background.sources(today)}
+    assert found.keys() == {"directory_silent", "organization_unread"}
+    assert "Never heard of: directory corp." in found["directory_silent"]
+    assert "Never read: the organization." in found["organization_unread"]
     publish("version: 1\n")
     settings.ROLEGATE_ORGANIZATION_ROLE = ""
     current.forget()

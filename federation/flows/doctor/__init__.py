@@ -50,7 +50,7 @@ CHECKS: tuple[Named, ...] = (
     Named("environment", "Environment", storage.environment, database=False),
     Named("database", "Database", storage.database, database=False),
     Named("audit", "Audit log", storage.audit_log),
-    Named("broker", "Redis", background.broker, database=False, network=True),
+    Named("broker", "Broker", background.broker, database=False, network=True),
     Named("keys", "Signing keys", issuer.keys),
     Named("issuer", "Issuer URL", issuer.public_documents, network=True),
     Named("clock", "Clock", outside.clock, network=True),

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db.models import OuterRef, Subquery
 
 from federation.flows import sources as held_answers
-from federation.flows.doctor.findings import Finding, ok, problem, span, warning
+from federation.flows.doctor.findings import Finding, counted, ok, problem, span, warning
+from federation.mapping.rules import Account
 from federation.models import current
 from federation.models.catalogue import ACCOUNT
 from federation.models.directory import SOURCE as DIRECTORY
@@ -111,66 +112,90 @@ def runs(now: datetime) -> Iterator[Finding]:
         )
     else:
         yield ok(
-            f"{len(schedule)} scheduled tasks, the last run {span(now - max(row.started_at for row in newest.values()))} ago"
+            f"{counted(len(schedule), 'scheduled task')}, the last run {span(now - max(row.started_at for row in newest.values()))} ago"
         )
 
 
 def sources(now: datetime) -> Iterator[Finding]:
     """What is read again and again: read lately, and nothing waits for a person."""
+    wanted = _wanted()
     for row in held_answers.waiting():
         yield warning(
             "answer_held",
-            f"{row.source_id} answered with {row.summary.get('removed')} of {row.summary.get('before')} gone, which waits since {row.held_at:%Y-%m-%d %H:%M} UTC.",
+            f"{wanted.get(row.source_id, row.source_id)} answered with {row.summary.get('removed')} of {row.summary.get('before')} gone; "
+            f"that has waited since {row.held_at:%Y-%m-%d %H:%M} UTC.",
             "Look at it with manage.py held, then accept or refuse it.",
             source=row.source_id,
         )
-    wanted = _wanted()
     rows = {row.key: row for row in Source.objects.filter(key__in=wanted)}
     never = [key for key in wanted if key not in rows or rows[key].succeeded_at is None]
-    failed = [row for row in rows.values() if row.state == Source.State.FAILED]
+    failed = [row for key, row in rows.items() if row.state == Source.State.FAILED and key not in never]
     stale = [row for row in rows.values() if row.succeeded_at is not None and now - row.succeeded_at > STALE]
     if failed:
+        listed = _some(f"{wanted[row.key]} ({row.error_code})" for row in failed)
         yield warning(
             "source_failed",
-            f"{len(failed)} of {len(wanted)} source(s) could not be read: {_some(f'{row.key} ({row.error_code})' for row in failed)}.",
-            "The last good answer stays in force. manage.py refresh catalogue ACCOUNT shows the cause; docs/onboarding.md has the reader role.",
+            f"{len(failed)} of {counted(len(wanted), 'source')} could not be read: {listed}. The last good answer stays in force.",
+            "manage.py refresh catalogue ACCOUNT, or refresh directory SLUG, shows the cause; docs/onboarding.md has the reader role.",
         )
     for kind, why in (
         (DIRECTORY, "roles that ask for a fresh directory are closed"),
         (ACCOUNT, "roles made since are not known"),
+        (current.ORGANIZATION, "accounts that came, moved or left since are not known"),
     ):
-        old = [row.key for row in stale if row.key.startswith(kind)]
+        old = [wanted[row.key] for row in stale if row.key.startswith(kind)]
         if old:
             yield warning(
                 "source_stale",
                 f"Not read for more than a day: {_some(old)}; {why}.",
                 "See that the worker runs, and what the last attempts said.",
             )
-    silent = [key for key in never if key.startswith(DIRECTORY)]
+    yield from _never_read({key: wanted[key] + _why_not(rows.get(key)) for key in never})
+    if wanted and not (failed or stale or never):
+        yield ok(f"{counted(len(wanted), 'source')}, each read within a day")
+    elif not wanted:
+        yield ok("No account and no directory to read")
+
+
+def _why_not(row: Source | None) -> str:
+    """What the last attempt said, where there was one."""
+    return f" ({row.error_code})" if row is not None and row.error_code else ""
+
+
+def _never_read(never: dict[str, str]) -> Iterator[Finding]:
+    """Sources that have never answered, by what they are: key -> how people call it, and why not."""
+    silent = [name for key, name in never.items() if key.startswith(DIRECTORY)]
     if silent:
         yield problem(
             "directory_silent",
             f"Never heard of: {_some(silent)}. Everybody of its provider is refused until it answers.",
             "Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh).",
         )
-    unread = [key for key in never if not key.startswith(DIRECTORY)]
+    if organization := never.get(current.ORGANIZATION):
+        yield warning(
+            "organization_unread",
+            f"Never read: {organization}. The accounts that the mapping document names are known, and no other.",
+            "manage.py refresh catalogue shows the cause. ROLEGATE_ORGANIZATION_ROLE names the reader in the management account (docs/onboarding.md).",
+        )
+    unread = [name for key, name in never.items() if key.startswith(ACCOUNT)]
     if unread:
         yield warning(
             "catalogue_unread",
-            f"Never read: {_some(unread)}. Its roles' existence and longest sessions are not known.",
-            "Let its owner apply manage.py onboard ACCOUNT, which makes the reader role too; then manage.py refresh catalogue ACCOUNT.",
+            f"Never read: {_some(unread)}. Of {'its' if len(unread) == 1 else 'their'} roles the gateway does not know which exist, and for how long sessions may last.",
+            "Let the owner apply manage.py onboard ACCOUNT, which makes the reader role too; then manage.py refresh catalogue ACCOUNT.",
         )
-    if wanted and not (failed or stale or never):
-        yield ok(f"{len(wanted)} source(s), each read within a day")
-    elif not wanted:
-        yield ok("No account and no directory to read")
 
 
-def _wanted() -> list[str]:
+def _wanted() -> dict[str, str]:
+    """Key of every source that is read -> how people call it."""
     document = current.mapping().document
-    organization = [current.ORGANIZATION] if settings.ROLEGATE_ORGANIZATION_ROLE else []
-    accounts = [f"{ACCOUNT}{account.id}" for account in document.accounts]
-    return organization + accounts + [f"{DIRECTORY}{found.slug}" for found in document.directories]
+    found = {current.ORGANIZATION: "the organization"} if settings.ROLEGATE_ORGANIZATION_ROLE else {}
+    found |= {f"{ACCOUNT}{account.id}": _called(account) for account in document.accounts}
+    return found | {f"{DIRECTORY}{one.slug}": f"directory {one.slug}" for one in document.directories}
+
+
+def _called(account: Account) -> str:
+    return account.id if account.name == account.id else f"{account.name} {account.id}"
 
 
 def _some(names: Iterator[str] | list[str]) -> str:

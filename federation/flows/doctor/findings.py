@@ -46,11 +46,15 @@ def problem(code: str, says: str, do: str, **data: Any) -> Finding:
     return Finding(State.PROBLEM, code, says, do, data)
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, as people say it: "1 account", "40 accounts"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def span(length: timedelta) -> str:
     """A length of time as people say it: its largest unit, rounded down."""
     seconds = int(abs(length.total_seconds()))
     for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count != 1 else ''}"
-    return f"{seconds} second{'s' if seconds != 1 else ''}"
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")

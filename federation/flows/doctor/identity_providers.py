@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from federation import net
 from federation.errors import RolegateError
 from federation.flows import provider_documents
-from federation.flows.doctor.findings import Finding, ok, problem, span, warning
+from federation.flows.doctor.findings import Finding, counted, ok, problem, span, warning
 from federation.flows.doctor.issuer import SOON
 from federation.mapping.rules import IdentityProvider, SamlProvider
 from federation.models import current
@@ -101,7 +101,7 @@ def fetched(now: datetime) -> Iterator[Finding]:
                 if not held:
                     yield _not_to_be_had(provider, "its JWKS has no key that can be used", fatal=True)
                     continue
-                yield ok(f"{provider.slug}: discovery and {len(held)} key(s) read from {provider.oidc.issuer}")
+                yield ok(f"{provider.slug}: discovery and {counted(len(held), 'key')} read from {provider.oidc.issuer}")
             elif provider.saml is not None and provider.saml.metadata_url:
                 answer = net.request("GET", provider.saml.metadata_url)
                 if answer.status != 200:
@@ -115,10 +115,15 @@ def fetched(now: datetime) -> Iterator[Finding]:
 
 
 def _not_to_be_had(provider: IdentityProvider, why: str, *, fatal: bool) -> Finding:
-    """A SAML provider goes on with its last good copy; of an OpenID provider each sign-in asks."""
+    """A SAML provider goes on with its last good copy. An OpenID provider's is kept too, but each sign-in asks its token endpoint."""
+    meanwhile = (
+        "nobody signs in there, unless its token endpoint can still be reached"
+        if fatal
+        else "the last good copy goes on, for seven days"
+    )
     return (problem if fatal else warning)(
         "provider_documents_unreadable",
-        f"{provider.slug}: its documents cannot be read or used from here ({why}).",
+        f"{provider.slug}: its documents cannot be read or used from here ({why}); {meanwhile}.",
         "Check the address in the mapping document, and the way there (https, certificates, HTTPS_PROXY).",
         provider=provider.slug,
     )

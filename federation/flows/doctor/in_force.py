@@ -10,7 +10,7 @@ from django.conf import settings
 
 from federation.errors import RolegateError
 from federation.flows import first_start
-from federation.flows.doctor.findings import Finding, ok, problem, span, warning
+from federation.flows.doctor.findings import Finding, counted, ok, problem, span, warning
 from federation.mapping.document import parse
 from federation.models import current
 from federation.models.secrets import reveal
@@ -52,7 +52,8 @@ def mapping(now: datetime) -> Iterator[Finding]:
             "Add {role: owner, groups: […]} under staff.",
         )
     if not missing:
-        yield ok(f"Revision {held.number}: {len(document.accounts)} account(s), {len(document.rules)} rule(s)")
+        accounts, rules = counted(len(document.accounts), "account"), counted(len(document.rules), "rule")
+        yield ok(f"Revision {held.number}: {accounts}, {rules}")
 
 
 def _configured_file() -> Iterator[Finding]:
@@ -96,7 +97,9 @@ def secrets(now: datetime) -> Iterator[Finding]:
                 provider=provider.slug,
             )
     if not faults:
-        yield ok(f"{count} client secret(s), all to be opened" if count else "No provider needs a client secret")
+        yield ok(
+            f"{counted(count, 'client secret')}, there and readable" if count else "No provider needs a client secret"
+        )
 
 
 def tokens(now: datetime) -> Iterator[Finding]:
@@ -110,4 +113,4 @@ def tokens(now: datetime) -> Iterator[Finding]:
             "Make the next one with manage.py tokens create, give it to the program, then revoke this one.",
         )
     if not ending:
-        yield ok(f"{len(living)} token(s) of programs" if living else "No program has a token")
+        yield ok(f"{counted(len(living), 'token')} of programs" if living else "No program has a token")

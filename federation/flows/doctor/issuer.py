@@ -81,10 +81,10 @@ def public_documents(now: datetime) -> Iterator[Finding]:
         try:
             answer = net.request("GET", f"{base}/{path}")
         except RolegateError as error:
-            yield _unreadable(f"{base}/{path}", error.reason)
+            yield _unreadable(base, path, error.reason)
             continue
         if answer.status != 200:
-            yield _unreadable(f"{base}/{path}", f"HTTP {answer.status}")
+            yield _unreadable(base, path, f"HTTP {answer.status}")
             continue
         theirs[path] = answer.body
     found = [
@@ -98,10 +98,19 @@ def public_documents(now: datetime) -> Iterator[Finding]:
         yield ok(f"{base} serves our discovery, JWKS and SAML metadata")
 
 
-def _unreadable(url: str, why: str) -> Finding:
+# What does not work without each. Of the JWKS the gateway itself makes sure, before it signs with a new key.
+_WITHOUT = {
+    publish.DISCOVERY: "AWS cannot check the gateway's tokens",
+    publish.JWKS: "AWS cannot check the gateway's tokens, and no new key is taken into use",
+    publish.METADATA: "no account can be given the gateway's metadata from there",
+}
+
+
+def _unreadable(base: str, path: str, why: str) -> Finding:
+    url = f"{base}/{path}"
     return problem(
         "issuer_unreadable",
-        f"{url} cannot be read ({why}): AWS cannot check the gateway's tokens, and no new key is taken into use.",
+        f"{url} cannot be read ({why}): {_WITHOUT[path]}.",
         "The gateway itself serves it if it runs and the URL leads here. For a static host: manage.py keys publish --directory DIR, and upload the files.",
         url=url,
     )

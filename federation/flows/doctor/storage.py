@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from federation.audit import chain
 from federation.audit import record as audit
 from federation.audit.events import Kind, Origin
-from federation.flows.doctor.findings import Finding, ok, problem, warning
+from federation.flows.doctor.findings import Finding, counted, ok, problem, warning
 from federation.models.audit import AuditEvent, AuditHead
 
 UNUSABLE = frozenset({"database_unreachable", "migrations_pending"})
@@ -61,7 +61,7 @@ def database(now: datetime) -> Iterator[Finding]:
         names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:5])
         yield problem(
             "migrations_pending",
-            f"{len(pending)} migration(s) are not applied: {names}{' …' if len(pending) > 5 else ''}",
+            f"{counted(len(pending), 'migration')} not applied: {names}{' …' if len(pending) > 5 else ''}",
             "Run manage.py migrate.",
         )
         return

@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from federation.flows import doctor
-from federation.flows.doctor.findings import State
+from federation.flows.doctor.findings import State, counted
 from federation.management.base import GatewayCommand
 
 EXIT_STATUS = {State.OK: 0, State.WARNING: 1, State.PROBLEM: 2}
@@ -67,4 +67,4 @@ def _summary(reports: list[doctor.Report]) -> str:
     problems, warnings = found.count(State.PROBLEM), found.count(State.WARNING)
     if not problems and not warnings:
         return "All is well."
-    return f"{problems} problem(s), {warnings} warning(s)."
+    return f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}."

@@ -43,7 +43,10 @@ class Command(GatewayCommand):
             service_tokens.revoke(options["name"], actor=self.actor, origin=self.origin, now=now)
             self.stdout.write(f"{options['name']} is revoked.")
         else:
-            for row in service_tokens.listed():
+            rows = list(service_tokens.listed())
+            if not rows:
+                self.stdout.write("No program has a token.")
+            for row in rows:
                 used = (
                     f"last used {row.last_used_at:%Y-%m-%d %H:%M} from {row.last_address}"
                     if row.last_used_at
