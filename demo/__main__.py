@@ -214,8 +214,8 @@ def banner() -> str:
   ALONE. AWS itself takes nothing but https.
 
   With the credentials that a role's panel gives you, in a shell:
-    aws --endpoint-url {aws} sts get-caller-identity
-    aws --endpoint-url {aws} s3 ls
+    aws --region us-east-1 --endpoint-url {aws} sts get-caller-identity
+    aws --region us-east-1 --endpoint-url {aws} s3 ls
 
   A role that you make in an account's IAM (as Carol, called shop-something,
   in shop-dev) is Alice's within two minutes: the worker reads the accounts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.live import OIDC_ACCOUNT, READ_ONLY_OIDC, READ_ONLY_SAML, SAML_ACCOUNT, Api, Stage, Visitor
+import demo.__main__ as demo_main
+from tests.live import OIDC_ACCOUNT, READ_ONLY_OIDC, READ_ONLY_SAML, ROOT, SAML_ACCOUNT, Api, Stage, Visitor
 from tests.peers.oidc_provider import OidcProvider
 from tests.processes import need_program
 
 pytestmark = pytest.mark.peer
+DEMO_AWS = f"http://127.0.0.1:{demo_main.AWS_PORT}"
 
 
 @pytest.fixture(scope="module")
@@ -161,16 +164,23 @@ def test_the_portals_blocks_can_be_pasted(stage: Stage, op_rs256: OidcProvider, 
     assert done.returncode == 0, done.stderr + str(blocks["file"].splitlines()[:1])
 
     (tmp_path / "credentials").unlink()
-    script = f"{blocks['bash']}\n{aws_cli} --endpoint-url {stage.aws.url} sts get-caller-identity --output json"
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    done = subprocess.run(
-        ["bash", "-euc", script], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["Account"] == SAML_ACCOUNT
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    said = []
+    for command in _promised():
+        script = f"{blocks['bash']}\n{command.replace(DEMO_AWS, stage.aws.url).replace('aws', aws_cli, 1)}"
+        done = subprocess.run(
+            ["bash", "-euc", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        said.append(done.stdout)
+    assert json.loads(said[0])["Account"] == json.loads(said[1])["Account"] == SAML_ACCOUNT
+    assert "shop-prod-orders" in said[2]
     assert json.loads(blocks["json"])["Version"] == 1
+
+
+def _promised() -> list[str]:
+    """The AWS CLI's commands as README and the demo's banner tell a newcomer to type them, who has configured nothing."""
+    readme = re.findall(r"`(aws [^`]+)`", (ROOT / "README.md").read_text())
+    banner = re.findall(r"^ +(aws .+)$", demo_main.banner(), re.MULTILINE)
+    assert [len(readme), len(banner)] == [1, 2]
+    return readme + banner
