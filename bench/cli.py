@@ -4,7 +4,9 @@
 
 Everything is started by posix_spawn with its output thrown away, in turns, so that a busy machine burdens all alike; the
 figure is the lower quartile. The gateway of the cold part is a double on loopback that answers after a while, so that its
-own time is known. Installed by pip (a current one) into an environment of its own, and as the .pyz.
+own time is known. Installed by pip (a current one) into an environment of its own, and as the .pyz: run by its name, as the
+portal's line installs it, and as `python rolegate.pyz` by that environment's interpreter, so that what other packages of
+this machine add to the start of every Python is in neither the figure nor the floor.
 """
 
 from __future__ import annotations
@@ -85,8 +87,9 @@ def main(rounds: int = 60) -> int:
         python, script = _installed(folder)
         pyz = folder / "rolegate.pyz"
         subprocess.run([python, "build_backend.py", str(pyz)], cwd=PACKAGE, check=True, stdout=subprocess.DEVNULL)
-        base = os.path.realpath(python)
+        pyz.chmod(0o755)
         laptop = Laptop(folder / "laptop")
+        laptop.environment["PATH"] = f"{Path(os.path.realpath(python)).parent}:{laptop.environment['PATH']}"
         laptop.environment.pop("PYTHONPATH")
         laptop.environment.pop("ROLEGATE_DEBUG")
         double = GatewayDouble().start()
@@ -101,7 +104,7 @@ def main(rounds: int = 60) -> int:
             asked,
             [script, "configure"],
             [script, "roles"],
-            [base, str(pyz), "credentials", "--role", ROLE],
+            [str(pyz), "credentials", "--role", ROLE],
         ):
             subprocess.run(
                 command, env=laptop.environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -116,7 +119,8 @@ def main(rounds: int = 60) -> int:
         commands = {
             "floor": [profile[0], "-I", "-S", "-c", "pass"], "profile": profile,
             "floor of the environment": [python, "-c", "pass"], "script": asked,
-            "pyz": [base, str(pyz), "credentials", "--role", ROLE],
+            "pyz": [str(pyz), "credentials", "--role", ROLE],
+            "pyz by python": [python, str(pyz), "credentials", "--role", ROLE],
         }  # fmt: skip
         found = _together(commands, laptop.environment, rounds)
         print(f"{'floor: python3 -I -S -c pass':44} {found['floor']:8.1f} ms")
@@ -124,11 +128,12 @@ def main(rounds: int = 60) -> int:
         print(f"{'floor: python -c pass, of the environment':44} {found['floor of the environment']:8.1f} ms")
         good &= _line("the installed command", found["script"], found["floor of the environment"], 1.15)
         good &= _line("the .pyz", found["pyz"], found["floor"], 2.3)
+        good &= _line("python and the .pyz", found["pyz by python"], found["floor"], 2.3)
         if aws:
             version = _together({"aws": [aws, "--version"]}, {"PATH": os.environ["PATH"]}, 5)["aws"]
-            slowest = max(found[name] for name in ("profile", "script", "pyz"))
+            slowest = max(found[name] for name in ("profile", "script", "pyz", "pyz by python"))
             print(
-                f"{'peer: aws --version':44} {version:8.1f} ms   {version / slowest:5.1f} times the slowest of the three, at least 20"
+                f"{'peer: aws --version':44} {version:8.1f} ms   {version / slowest:5.1f} times the slowest of these, at least 20"
             )
             good &= version >= 20 * slowest
         whole = _together({"roles": [script, "roles"], "configure": [script, "configure"]}, laptop.environment, 10)

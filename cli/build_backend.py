@@ -44,6 +44,15 @@ def _zipped(files: dict[str, bytes], compression: int) -> bytes:
     return made.getvalue()
 
 
+# A zip file may have anything before it. Run by its name, the helper looks for no packages, as a profile's script does: what
+# others have put into the start of this machine's Python takes longer than we do, and may write where an SDK reads. By sh,
+# because a shebang line can hand over one argument, and not every env knows -S.
+START = b"""#!/bin/sh
+command -v python3 >/dev/null || { echo "rolegate: Python 3.9 or newer is needed, and no python3 is on your PATH" >&2; exit 127; }
+exec python3 -I -S "$0" "$@"
+"""
+
+
 def pyz() -> bytes:
     """The whole helper in one file that any Python 3.9 or newer runs.
 
@@ -52,7 +61,7 @@ def pyz() -> bytes:
     """
     files = sources()
     start = files["rolegate/fast.py"] + b'\n\nif __name__ == "__main__":\n    sys.exit(main())\n'
-    return b"#!/usr/bin/env python3\n" + _zipped({"__main__.py": start, **files}, zipfile.ZIP_STORED)
+    return START + _zipped({"__main__.py": start, **files}, zipfile.ZIP_STORED)
 
 
 def wheel_name() -> str:

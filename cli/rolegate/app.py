@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
+    _Commands = argparse._SubParsersAction["_Parser"]
+
 _EPILOG = """\
 examples:
   rolegate login https://gate.example.com     sign in, once a day
@@ -35,6 +37,13 @@ _COMMANDS = {
     "exec": ("running", "execute"), "serve": ("running", "serve"), "console": ("console", "console"),
     "configure": ("awsconfig", "configure"), "completion": ("completion", "completion"),
 }  # fmt: skip
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse makes one for each option, and asks shutil, which loads every compressor there is."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=terminal.width() - 2)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,10 +68,10 @@ def duration(text: str) -> int:
     return total
 
 
-def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str, example: str = "") -> _Parser:
+def _command(commands: _Commands, name: str, text: str, example: str = "") -> _Parser:
     made: _Parser = commands.add_parser(
         name, help=text, description=text[:1].upper() + text[1:] + ".", epilog=f"example: {example}" if example else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        formatter_class=_Help, allow_abbrev=False,
     )  # fmt: skip
     # SUPPRESS: an option that stands before the command is not overwritten by its absence after it.
     made.add_argument(
@@ -98,25 +107,12 @@ def _role(made: _Parser) -> None:
     _narrowing(made)
 
 
-def _parser() -> _Parser:
-    made = _Parser(
-        prog="rolegate", description="Short-lived AWS credentials with your company sign-in.", epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-    )  # fmt: skip
+def _of_login(commands: _Commands) -> None:
+    made = _command(commands, "login", "sign in to a gateway", "rolegate login https://gate.example.com")
     made.add_argument(
-        "--version", action="version", version=f"rolegate {__version__} (Python {sys.version.split()[0]})"
-    )
-    for name in ("--gateway", "--ca-bundle"):
-        made.add_argument(name, metavar="URL" if name == "--gateway" else "FILE", default=None, help=argparse.SUPPRESS)
-    for name in ("--quiet", "--debug"):
-        made.add_argument(name, action="store_true", help=argparse.SUPPRESS)
-    commands = made.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-
-    login = _command(commands, "login", "sign in to a gateway", "rolegate login https://gate.example.com")
-    login.add_argument(
         "url", nargs="?", metavar="URL", help="the gateway's address; without it the one signed in to last"
     )
-    way = login.add_mutually_exclusive_group()
+    way = made.add_mutually_exclusive_group()
     way.add_argument(
         "--browser", dest="way", action="store_const", const="browser", help="with the browser of this machine"
     )
@@ -127,122 +123,174 @@ def _parser() -> _Parser:
         const="device",
         help="with a code that you type in a browser elsewhere",
     )
-    login.add_argument(
+    made.add_argument(
         "--store", choices=("keyring", "file"), help="where the sign-in rests; the system's keyring where there is one"
     )
 
-    logout = _command(commands, "logout", "end the sign-in, here and at the gateway")
-    logout.add_argument("--all", action="store_true", help="of every gateway")
 
-    status = _command(commands, "status", "who you are, until when, and what is cached")
-    status.add_argument("--json", action="store_true", help="as JSON")
+def _of_logout(commands: _Commands) -> None:
+    made = _command(commands, "logout", "end the sign-in, here and at the gateway")
+    made.add_argument("--all", action="store_true", help="of every gateway")
 
-    roles = _command(commands, "roles", "the roles that you can use", "rolegate roles prod read")
-    roles.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
-    roles.add_argument("--json", action="store_true", help="as JSON")
-    roles.add_argument("--refresh", action="store_true", help="ask the gateway now")
 
-    credentials = _command(
+def _of_status(commands: _Commands) -> None:
+    made = _command(commands, "status", "who you are, until when, and what is cached")
+    made.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _of_roles(commands: _Commands) -> None:
+    made = _command(commands, "roles", "the roles that you can use", "rolegate roles prod read")
+    made.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
+    made.add_argument("--json", action="store_true", help="as JSON")
+    made.add_argument("--refresh", action="store_true", help="ask the gateway now")
+
+
+def _of_credentials(commands: _Commands) -> None:
+    made = _command(
         commands,
         "credentials",
         "credentials of a role, as an AWS SDK reads them from credential_process",
         "rolegate credentials --role shop-prod/ReadOnly",
     )
-    credentials.add_argument("positional", nargs="?", metavar="ROLE", help=argparse.SUPPRESS)
-    credentials.add_argument(
-        "--role", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has"
-    )
-    credentials.add_argument(
+    made.add_argument("positional", nargs="?", metavar="ROLE", help=argparse.SUPPRESS)
+    made.add_argument("--role", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has")
+    made.add_argument(
         "--format",
         choices=("process", "json", "env", "fish", "powershell", "file"),
         default="process",
         help="process (the default), json, lines for a shell, or a section of a credentials file",
     )
-    credentials.add_argument("--profile-name", metavar="NAME", help="the section's name with --format file")
-    _narrowing(credentials)
+    made.add_argument("--profile-name", metavar="NAME", help="the section's name with --format file")
+    _narrowing(made)
 
-    env = _command(
+
+def _of_env(commands: _Commands) -> None:
+    made = _command(
         commands, "env", "lines that put credentials into your shell", 'eval "$(rolegate env shop-prod/ReadOnly)"'
     )
-    env.add_argument(
+    made.add_argument(
         "role", nargs="?", metavar="ROLE", help="ACCOUNT/ROLE, a role's ARN, or words that only one role has"
     )
-    env.add_argument("--format", choices=("env", "fish", "powershell"), help="for which shell; else the one you are in")
-    env.add_argument("--unset", action="store_true", help="lines that take them out again")
-    _narrowing(env)
+    made.add_argument(
+        "--format", choices=("env", "fish", "powershell"), help="for which shell; else the one you are in"
+    )
+    made.add_argument("--unset", action="store_true", help="lines that take them out again")
+    _narrowing(made)
 
-    execute = _command(commands, "exec", "run a program with a role", "rolegate exec shop-prod/ReadOnly -- aws s3 ls")
-    execute.usage = "rolegate exec [options] ROLE -- PROGRAM …"
-    _role(execute)
-    execute.add_argument(
+
+def _of_exec(commands: _Commands) -> None:
+    made = _command(commands, "exec", "run a program with a role", "rolegate exec shop-prod/ReadOnly -- aws s3 ls")
+    made.usage = "rolegate exec [options] ROLE -- PROGRAM …"
+    _role(made)
+    made.add_argument(
         "--env",
         action="store_true",
         help="credentials as variables, for programs that know nothing else; they are not renewed",
     )
-    execute.add_argument(
+    made.add_argument(
         "--region", metavar="REGION", help="AWS_REGION of the program; else the account's, unless you have set one"
     )
 
-    console = _command(
+
+def _of_console(commands: _Commands) -> None:
+    made = _command(
         commands, "console", "the AWS console in your browser", "rolegate console shop-prod/ReadOnly --destination s3"
     )
-    _role(console)
-    console.add_argument("--destination", metavar="PAGE", help="a service's short name, such as s3, or a page's URL")
-    console.add_argument(
-        "--print", action="store_true", help="print the sign-in address, a secret, instead of opening it"
-    )
+    _role(made)
+    made.add_argument("--destination", metavar="PAGE", help="a service's short name, such as s3, or a page's URL")
+    made.add_argument("--print", action="store_true", help="print the sign-in address, a secret, instead of opening it")
 
-    configure = _command(
+
+def _of_configure(commands: _Commands) -> None:
+    made = _command(
         commands,
         "configure",
         "profiles of your roles in ~/.aws/config",
         "rolegate configure prod --template '{account}-{role}' --dry-run",
     )
-    configure.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
-    configure.add_argument(
+    made.add_argument("words", nargs="*", metavar="WORDS", help="only roles in which each of these is found")
+    made.add_argument(
         "--template",
         metavar="NAME",
         help="how profiles are called: {account}, {account_id}, {role}, {environment}, {partition}",
     )
-    configure.add_argument("--region", metavar="REGION", help="the region of every profile; else the account's")
-    configure.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
-    configure.add_argument(
-        "--prune", action="store_true", help="remove profiles of roles that you do not have any more"
-    )
-    configure.add_argument("--remove", action="store_true", help="remove all that this command has written")
-    _narrowing(configure)
+    made.add_argument("--region", metavar="REGION", help="the region of every profile; else the account's")
+    made.add_argument("--dry-run", action="store_true", help="show the difference, write nothing")
+    made.add_argument("--prune", action="store_true", help="remove profiles of roles that you do not have any more")
+    made.add_argument("--remove", action="store_true", help="remove all that this command has written")
+    _narrowing(made)
 
-    serve = _command(
+
+def _of_serve(commands: _Commands) -> None:
+    made = _command(
         commands,
         "serve",
         "a role's credentials for tools of this machine, over a local address",
         "rolegate serve shop-prod/ReadOnly --env-file role.env",
     )
-    _role(serve)
-    serve.add_argument(
+    _role(made)
+    made.add_argument(
         "--port", type=int, default=0, metavar="PORT", help="the port on 127.0.0.1; else one that is free"
     )
-    serve.add_argument(
+    made.add_argument(
         "--imds",
         action="store_true",
         help="as the metadata service of an instance (IMDSv2), for tools that know nothing else",
     )
-    serve.add_argument(
+    made.add_argument(
         "--format", choices=("env", "fish", "powershell"), help="for which shell the variables are printed"
     )
-    serve.add_argument(
+    made.add_argument(
         "--env-file",
         metavar="FILE",
         help="write the variables there, as docker run --env-file reads them, and remove it at the end",
     )
 
-    complete = _command(
+
+def _of_completion(commands: _Commands) -> None:
+    made = _command(
         commands,
         "completion",
         "lines that let your shell complete commands and roles",
         'eval "$(rolegate completion bash)"',
     )
-    complete.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
+    made.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
+
+
+# In the order of --help.
+_OPTIONS = {
+    "login": _of_login,
+    "logout": _of_logout,
+    "status": _of_status,
+    "roles": _of_roles,
+    "credentials": _of_credentials,
+    "env": _of_env,
+    "exec": _of_exec,
+    "console": _of_console,
+    "configure": _of_configure,
+    "serve": _of_serve,
+    "completion": _of_completion,
+}
+
+
+def _parser(only: str = "") -> _Parser:
+    """Every command's parser, or the one of `only`: to make all of them takes longer than to load the module that does."""
+    made = _Parser(
+        prog="rolegate", description="Short-lived AWS credentials with your company sign-in.", epilog=_EPILOG,
+        formatter_class=_Help, allow_abbrev=False,
+    )  # fmt: skip
+    made.add_argument(
+        "--version", action="version", version=f"rolegate {__version__} (Python {sys.version.split()[0]})"
+    )
+    for name in ("--gateway", "--ca-bundle"):
+        made.add_argument(name, metavar="URL" if name == "--gateway" else "FILE", default=None, help=argparse.SUPPRESS)
+    for name in ("--quiet", "--debug"):
+        made.add_argument(name, action="store_true", help=argparse.SUPPRESS)
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser, prog="rolegate")
+
+    for name, add in _OPTIONS.items():
+        if only in {"", name}:
+            add(commands)
     return made
 
 
@@ -283,7 +331,7 @@ def _run(arguments: list[str], held: int, since: float) -> int:
     if "--" in arguments:  # what comes after is the child's, whatever it looks like
         place = arguments.index("--")
         arguments, program = arguments[:place], arguments[place + 1 :]
-    parser = _parser()
+    parser = _parser(arguments[0] if arguments and arguments[0] in _OPTIONS else "")
     if not arguments:
         parser.print_help()
         return OK

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # In this order; www-browser and its like are left out where they would draw into the terminal.
 _OPENERS = (
@@ -21,6 +20,7 @@ _OPENERS = (
     "chromium-browser",
     "microsoft-edge",
 )
+_OF_WINDOWS = ("wslview", "powershell.exe")
 WITHOUT = frozenset({"ci", "ssh", "container", "no display", "no opener"})
 
 
@@ -33,7 +33,21 @@ def is_wsl() -> bool:
         return False
 
 
-def situation(environ: Mapping[str, str] | None = None) -> str:
+def found(name: str) -> str | None:
+    """The path of a program that is on the person's path."""
+    import shutil  # loads every compressor that there is
+
+    return shutil.which(name)
+
+
+def situation(
+    environ: Mapping[str, str] | None = None,
+    *,
+    platform: str = sys.platform,
+    wsl: Callable[[], bool] = is_wsl,
+    has: Callable[[str], object] = found,
+    exists: Callable[[str], bool] = os.path.exists,
+) -> str:
     """Where we are: "desktop" or "wsl" where a browser can be opened, else why not (one of WITHOUT).
 
     BROWSER counts before all else: editors that work on another machine set it to a helper that opens the browser here.
@@ -45,34 +59,37 @@ def situation(environ: Mapping[str, str] | None = None) -> str:
         return "desktop"
     if env.get("SSH_CONNECTION") or env.get("SSH_TTY"):
         return "ssh"
-    if sys.platform in {"darwin", "win32"}:
+    if platform in {"darwin", "win32"}:
         return "desktop"
-    if env.get("container") or os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
+    if env.get("container") or exists("/.dockerenv") or exists("/run/.containerenv"):
         return "container"
-    if is_wsl() and any(shutil.which(name) for name in ("wslview", "powershell.exe")):
+    if wsl() and any(has(name) for name in _OF_WINDOWS):
         return "wsl"
     if not (env.get("DISPLAY") or env.get("WAYLAND_DISPLAY")):
         return "no display"
-    return "desktop" if any(shutil.which(name) for name in _OPENERS) else "no opener"
+    return "desktop" if any(has(name) for name in _OPENERS) else "no opener"
 
 
-def _commands(url: str) -> list[list[str]]:
-    chosen = os.environ.get("BROWSER", "")
+def commands(
+    url: str, environ: Mapping[str, str], *, platform: str = sys.platform, wsl: Callable[[], bool] = is_wsl
+) -> list[list[str]]:
+    """What opens the address, the best first. An address of `login.discover` or our own: no quote is in it."""
+    chosen = environ.get("BROWSER", "")
     if chosen:
         import shlex
 
         made = []
-        for part in chosen.split(os.pathsep):
-            words = shlex.split(part)
+        for part in chosen.split(";" if platform == "win32" else ":"):
+            words = shlex.split(part, posix=platform != "win32")
             if words:
                 made.append([word.replace("%s", url) for word in words] if "%s" in part else [*words, url])
         return made
-    if sys.platform == "darwin":
+    if platform == "darwin":
         return [["/usr/bin/open", url]]
-    if is_wsl():
-        quoted = url.replace("'", "''")
-        return [["wslview", url], ["powershell.exe", "-NoProfile", "-Command", f"Start-Process '{quoted}'"]]
-    return [[name, "open", url] if name == "gio" else [name, url] for name in _OPENERS]
+    windows = (
+        [["wslview", url], ["powershell.exe", "-NoProfile", "-Command", f"Start-Process '{url}'"]] if wsl() else []
+    )
+    return [*windows, *([name, "open", url] if name == "gio" else [name, url] for name in _OPENERS)]
 
 
 def open_url(url: str) -> bool:
@@ -85,8 +102,8 @@ def open_url(url: str) -> bool:
         except OSError:
             return False
         return True
-    for command in _commands(url):
-        path = shutil.which(command[0])
+    for command in commands(url, os.environ):
+        path = found(command[0])
         if path is None:
             continue
         try:

@@ -11,8 +11,10 @@ from time import time
 
 if sys.platform == "win32":
     import nt as system
+    from os import _exit
 else:
     import posix as system
+    from posix import _exit
 
 FLAGS = system.O_RDONLY | getattr(system, "O_CLOEXEC", 0) | getattr(system, "O_BINARY", 0)
 
@@ -49,14 +51,22 @@ def fresh(path: str) -> bytes:
 
 
 def hold(path: str) -> int:
-    """The lock of this cache file, waited for: whoever has it is fetching what we want. -1 where there are no locks."""
+    """The lock of this cache file: at once, or when whoever has it and fetches what we want is done. -1 where there are no locks.
+
+    Those who wait do so for a shared lock: all of them are let go at the same moment, not one after the other's end.
+    """
     if sys.platform == "win32":
         return -1
     try:
         import fcntl
 
         handle = system.open(path + ".lock", system.O_RDWR | system.O_CREAT | system.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            if not fresh(path):  # whoever had it has failed: the next one tries, alone
+                fcntl.flock(handle, fcntl.LOCK_EX)
     except (ImportError, OSError):
         return -1
     return handle
@@ -70,8 +80,11 @@ def serve(path: str) -> "int | None":
         body = fresh(path) if held >= 0 else b""
     if not body:
         return held
-    while body:
-        body = body[system.write(1, body) :]
+    try:
+        while body:
+            body = body[system.write(1, body) :]
+    except OSError:
+        _exit(1)  # whoever asked has gone
     return None
 
 
@@ -81,7 +94,7 @@ def configured(cache: str, library: str, arguments: "list[str]") -> int:
     try:
         held = serve(cache + arguments[0])
         if held is None:
-            return 0
+            _exit(0)  # what the interpreter would tidy up takes longer than all that was done, and we leave nothing
         sys.path.append(library)  # last: what lies beside us must not stand before the standard library
         from rolegate.app import run
     except KeyboardInterrupt:
@@ -97,9 +110,11 @@ def configured(cache: str, library: str, arguments: "list[str]") -> int:
 def note_of(arguments: "list[str]", environ: "dict[str, str]") -> "tuple[str, bytes]":
     """Where it is noted which cache file answered these very arguments last time: the note's path and its first line."""
     said = ascii([*arguments, environ.get("ROLEGATE_GATEWAY", "")])
-    root = environ.get("XDG_CACHE_HOME") or environ.get("HOME", "") + "/.cache"
+    root = environ.get("XDG_CACHE_HOME", "")
     if sys.platform == "win32":
         root = environ.get("LOCALAPPDATA", "")
+    elif root[:1] != "/":  # the XDG specification: a relative path is to be ignored
+        root = environ.get("HOME", "") + "/.cache"
     name = "".join(letter if letter.isalnum() else "_" for letter in said)[-100:]
     return f"{root}/rolegate/asked/{name}", said.encode()
 
@@ -116,7 +131,9 @@ def main() -> int:
             if line == said and target:
                 found = serve(target.decode())
                 if found is None:
-                    return 0
+                    _exit(
+                        0
+                    )  # what the interpreter would tidy up takes longer than all that was done, and we leave nothing
                 held = found
         if sys.version_info < (3, 9):
             sys.stderr.write("rolegate: this is Python %d.%d; rolegate needs 3.9 or newer\n" % sys.version_info[:2])

@@ -7,13 +7,16 @@ nothing is probed later.
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-import shutil
 import sys
 
+from rolegate.browser import found
 from rolegate.errors import LocalFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 FILE, SECRET_SERVICE, KEYCHAIN, DPAPI = "file", "secret-service", "keychain", "dpapi"
 KINDS = (FILE, SECRET_SERVICE, KEYCHAIN, DPAPI)
@@ -32,14 +35,21 @@ class KeyringAway(Exception):
     """The keyring is not there, is locked, or refuses. Its text says which, without any secret."""
 
 
-def likely() -> str:
+def likely(
+    environ: Mapping[str, str] | None = None,
+    *,
+    platform: str = sys.platform,
+    has: Callable[[str], object] = found,
+    exists: Callable[[str], bool] = os.path.exists,
+) -> str:
     """The kind that this machine seems to have."""
-    if sys.platform == "win32":
+    env = os.environ if environ is None else environ
+    if platform == "win32":
         return DPAPI
-    if sys.platform == "darwin":
-        return KEYCHAIN if shutil.which("security") else FILE
-    bus = os.environ.get("DBUS_SESSION_BUS_ADDRESS") or os.path.exists(f"/run/user/{os.getuid()}/bus")
-    return SECRET_SERVICE if bus and shutil.which("secret-tool") else FILE
+    if platform == "darwin":
+        return KEYCHAIN if has("security") else FILE
+    bus = env.get("DBUS_SESSION_BUS_ADDRESS") or (hasattr(os, "getuid") and exists(f"/run/user/{os.getuid()}/bus"))
+    return SECRET_SERVICE if bus and has("secret-tool") else FILE
 
 
 def put(kind: str, gateway: str, token: str) -> str:
@@ -59,7 +69,9 @@ def put(kind: str, gateway: str, token: str) -> str:
             raise KeyringAway("the keychain did not keep the token")
         return ""
     if kind == DPAPI:
-        return base64.b64encode(_dpapi("CryptProtectData", token.encode())).decode()
+        from base64 import b64encode
+
+        return b64encode(_dpapi("CryptProtectData", token.encode())).decode()
     return token
 
 
@@ -70,7 +82,9 @@ def get(kind: str, gateway: str, held: str) -> str:
     if kind == KEYCHAIN:
         return _run(["security", "find-generic-password", "-s", "rolegate", "-a", gateway, "-w"]).strip()
     if kind == DPAPI:
-        return _dpapi("CryptUnprotectData", base64.b64decode(held)).decode()
+        from base64 import b64decode
+
+        return _dpapi("CryptUnprotectData", b64decode(held)).decode()
     return held
 
 
@@ -85,7 +99,7 @@ def remove(kind: str, gateway: str) -> None:
 def _run(command: list[str], secret: str = "") -> str:
     import subprocess
 
-    path = shutil.which(command[0])
+    path = found(command[0])
     if path is None:
         raise KeyringAway(f"{command[0]} is not installed")
     try:

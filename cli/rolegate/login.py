@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import http.server
-import os
+import re
 import secrets
 import socket
 import socketserver
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 BROWSER_SECONDS = 300
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _HINT_SECONDS = 20
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Rolegate</title>
 <body style="font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark">
 <h1 style="font-size:1.4rem">%s</h1><p>%s</p></body></html>"""
@@ -54,7 +55,10 @@ def discover(web: Web) -> dict[str, Any]:
         )
     for name in ("authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"):
         endpoint = metadata.get(name)
-        if endpoint is not None and not (isinstance(endpoint, str) and endpoint.startswith(url + "/")):
+        # Nothing but a path behind it: on WSL the address goes through PowerShell, where a quote would begin a command.
+        if endpoint is not None and not (
+            isinstance(endpoint, str) and endpoint.startswith(url) and _PATH.fullmatch(endpoint[len(url) :])
+        ):
             raise NotAGateway(
                 f"The gateway at {url} sends its sign-in elsewhere, to {plain(endpoint)}. That is not trusted; tell your administrators."
             )
@@ -260,11 +264,7 @@ def _show(page: str, code: str) -> None:
             lines = qr.drawn(page, colour=terminal.has_colour(stream))
         except ValueError:
             lines = []
-        try:
-            wide = os.get_terminal_size(stream.fileno()).columns
-        except OSError:
-            wide = 80
-        if lines and len(qr.modules(page)) + 4 <= wide:
+        if lines and len(qr.modules(page)) + 4 <= terminal.width():
             terminal.complain("\n".join(lines))
     terminal.complain(f"Open  {terminal.painted(page, 'bold', stream)}\nType  {terminal.painted(code, 'bold', stream)}")
     terminal.complain("Waiting for you there. Type the code only because you have started this sign-in yourself.")

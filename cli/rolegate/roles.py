@@ -103,7 +103,8 @@ class Roles:
             self._roles = sorted(
                 _rows(answer.document()), key=lambda role: (role.account.lower(), role.account_id, role.name.lower())
             )
-            self.etag = answer.headers.get("etag", "")
+            etag = answer.headers.get("etag", "")
+            self.etag = etag if etag.isascii() and etag.isprintable() else ""
         self.at = time.time()
         kept = {
             "form": len(Role._fields),

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
 
 from rolegate import files, keyring
@@ -151,7 +149,9 @@ class Session:
         until = self.moment("refresh_until")
         if until and until + 60 < time.time():
             raise self._ended()
-        if _FORKS and threading.active_count() == 1:
+        threading = sys.modules.get("threading")  # loaded by whoever has threads, and not for this question
+        if _FORKS and (threading is None or threading.active_count() == 1):
+            web.prepare()
             _in_a_child(lambda: self._renew(web, token))
             self.read()
         else:
@@ -207,6 +207,9 @@ class _Undisturbed:
     """Ctrl-C and a request to end wait until the `with` is over. Only in the main thread: elsewhere no signal arrives."""
 
     def __enter__(self) -> None:
+        import signal
+        import threading
+
         self._came: list[int] = []
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -214,6 +217,8 @@ class _Undisturbed:
                 self._before[number] = signal.signal(number, lambda number, _frame: self._came.append(number))
 
     def __exit__(self, *_: object) -> None:
+        import signal
+
         for number, handler in self._before.items():
             signal.signal(number, handler)
         for number in self._came:

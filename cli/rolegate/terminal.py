@@ -74,6 +74,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, styles: Sequen
     return "\n".join(lines)
 
 
+def width() -> int:
+    """The columns of the terminal; 80 where there is none."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and 0 < int(columns) < 10_000:
+        return int(columns)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                return os.get_terminal_size(stream.fileno()).columns or 80
+        except (OSError, ValueError):
+            continue
+    return 80
+
+
 def can_ask() -> bool:
     """Whether somebody sits there who can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

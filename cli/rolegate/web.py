@@ -6,21 +6,19 @@ It never says what was sent: tokens travel in headers and bodies, and no error o
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import socket
-import ssl
 import sys
-import threading
 import time
-from urllib.parse import urlencode, urlsplit
 
-from rolegate import __version__
+from rolegate import __version__, wire
 from rolegate.errors import AwsFailed, NotAGateway, NotSignedIn, Refused, Unreachable, Usage, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     from typing import Any
 
     from rolegate.settings import Gateway
@@ -32,6 +30,16 @@ PATIENCE = 10.0  # the longest Retry-After that is waited for rather than report
 SKEW_SECONDS = 60
 # Where Pythons that were built elsewhere find no certificates of their own.
 CA_FILES = ("/etc/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+
+_PROXY = re.compile(
+    r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:([^@/]*)@)?(\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(?::([0-9]{1,5}))?/?"
+)
+_DATE = re.compile(
+    r"[A-Z][a-z]{2}, (\d{2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT"
+)
+_UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def user_agent() -> str:
@@ -70,11 +78,14 @@ class Web:
         self.gateway = gateway
         self.ca_bundle = ca_bundle or os.environ.get("ROLEGATE_CA_BUNDLE") or gateway.known.get("ca_bundle")
         self.skew = 0.0
-        self._connection: http.client.HTTPConnection | None = None
-        self._late = False
-        parts = urlsplit(gateway.url)
-        self._host, self._port = parts.hostname or "", parts.port
-        self._secure = parts.scheme == "https"
+        self._connection: wire.Connection | None = None
+        scheme, _, rest = gateway.url.partition("://")
+        self._secure = scheme == "https"
+        self._authority, slash, path = rest.partition("/")
+        self._path = slash + path
+        self._host, self._port = _host_and_port(self._authority, 443 if self._secure else 80)
+        self._trusted: ssl.SSLContext | None = None
+        self._via = ""  # the proxy that we are only just connecting by
         self._prefix = ""  # the whole address, for a proxy of plain http
         self._proxy_headers: dict[str, str] = {}
 
@@ -92,13 +103,18 @@ class Web:
 
     def post_form(self, path: str, fields: dict[str, str]) -> Answer:
         """OAuth's endpoints. Never sent twice: what a request carries is spent by it. Refusals of OAuth are the caller's to read."""
-        content = urlencode(fields).encode("ascii")
+        content = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in fields.items()).encode()
         return self._ask("POST", path, content, {"Content-Type": "application/x-www-form-urlencoded"}, "", repeat=False)
 
     def _ask(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], token: str, *, repeat: bool
     ) -> Answer:
-        whole = {"User-Agent": user_agent(), "Accept": "application/json", **headers}
+        whole = {
+            "Host": self._authority, "User-Agent": user_agent(), "Accept": "application/json",
+            "Accept-Encoding": "identity", **headers,
+        }  # fmt: skip
+        if body is not None:
+            whole["Content-Length"] = str(len(body))
         if token:
             whole["Authorization"] = f"Bearer {token}"
         if not repeat:
@@ -171,47 +187,26 @@ class Web:
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         sent = False
-        connection = self._connection
-        deadline = threading.Timer(ANSWER_SECONDS, self._give_up)
-        deadline.daemon = True
-        self._late = False
-        deadline.start()  # a peer that sends a byte now and then keeps every other clock waiting
+        until = time.monotonic() + ANSWER_SECONDS
         try:
-            if connection is None:
-                connection = self._connection = self._open()
-                connection.connect()
-                connection.sock.settimeout(ANSWER_SECONDS)
+            connection = self._connection = self._connection or self._open()
             started = time.time()
-            target = self._prefix + urlsplit(self.gateway.url).path + path
             # From here on bytes may have arrived, whatever is raised.
             sent = True
-            connection.request(method, target, body, {**headers, **self._proxy_headers})
-            response = connection.getresponse()
-            content = response.read(ANSWER_BYTES + 1)
-            if response.length and len(content) <= ANSWER_BYTES:
-                raise http.client.IncompleteRead(b"")  # which read(amount) leaves to its caller
-            if len(content) > ANSWER_BYTES:
-                raise NotAGateway("The gateway's answer is too large to be one. Check its address.")
-            answer = Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
-            self._compare_clocks(answer.headers.get("date", ""), (started + time.time()) / 2)
-            if response.will_close:
+            status, found, content = connection.exchange(
+                method, f"{self._prefix}{self._path}{path}", {**headers, **self._proxy_headers}, body or b"",
+                seconds=until - time.monotonic(), most=ANSWER_BYTES,
+            )  # fmt: skip
+            self._compare_clocks(found.get("date", ""), (started + time.time()) / 2)
+            if connection.closes:
                 self.close()
-            return answer
-        except (OSError, http.client.HTTPException) as error:
+            return Answer(status, found, content)
+        except wire.TooLarge:
+            self.close()
+            raise NotAGateway("The gateway's answer is too large to be one. Check its address.") from None
+        except (OSError, wire.Broken, wire.TunnelRefused) as error:
             self.close()
             raise self._named(error, sent=sent) from None  # the cause may hold what was sent
-        finally:
-            deadline.cancel()
-            deadline.join()  # a thread that lingers would take signals that `exec` waits for, and forbid the fork that renews
-
-    def _give_up(self) -> None:
-        self._late = True
-        connection = self._connection
-        if connection is not None and connection.sock is not None:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def close(self) -> None:
         """Ends the connection; the next request opens another."""
@@ -220,13 +215,18 @@ class Web:
             self._connection = None
 
     def _compare_clocks(self, date: str, ours: float) -> None:
-        if not date:
+        match = _DATE.fullmatch(date)
+        if match is None:
             return
-        from email.utils import parsedate_to_datetime  # loaded with http.client
+        from datetime import datetime, timezone
 
+        day, month, *rest = match.groups()
+        year, hour, minute, second = map(int, rest)
         try:
-            theirs = parsedate_to_datetime(date).timestamp()
-        except (TypeError, ValueError, OverflowError):
+            theirs = datetime(
+                year, _MONTHS.index(month) + 1, int(day), hour, minute, min(second, 59), tzinfo=timezone.utc
+            ).timestamp()
+        except (ValueError, OverflowError):
             return
         # The header has whole seconds only.
         self.skew = 0.0 if abs(theirs - ours) < 3 else theirs - ours
@@ -242,51 +242,59 @@ class Web:
 
     # --- Connecting -------------------------------------------------------------------------------
 
-    def _open(self) -> http.client.HTTPConnection:
-        host, port, tunnel = self._host, self._port, False
-        proxy = self._proxy()
-        self._prefix, self._proxy_headers = "", {}
-        if proxy:
-            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            if parts.scheme != "http" or not parts.hostname:
-                raise Usage(
-                    "The proxy's address must look like http://proxy.example.com:3128. Correct the variable https_proxy."
-                )
-            authorization = {}
-            if parts.username is not None:
-                from base64 import b64encode
-                from urllib.parse import unquote
+    def prepare(self) -> None:
+        """Reads the certificates, which takes longer than a whole exchange, for every connection of this process and its children."""
+        if self._secure and self._trusted is None:
+            self._trusted = self._context()
 
-                pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-                authorization = {"Proxy-Authorization": "Basic " + b64encode(pair.encode()).decode()}
-            tunnel = self._secure
-            host, port = parts.hostname, parts.port or 3128
-            if not tunnel:
-                self._prefix, self._proxy_headers = (
-                    self.gateway.url.split("/", 3)[0] + "//" + self.gateway.url.split("/", 3)[2],
-                    authorization,
-                )
-        if not self._secure:
-            return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-        connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=self._context())
-        if tunnel:
-            connection.set_tunnel(self._host, self._port or 443, authorization)
+    def _open(self) -> wire.Connection:
+        self.prepare()
+        host, port = self._host, self._port
+        authorization: dict[str, str] = {}
+        proxy = self._proxy()
+        self._via, self._prefix, self._proxy_headers = "", "", {}
+        if proxy:
+            host, port, authorization = _proxy_parts(proxy)
+            self._via = f"{host}:{port}"
+            if not self._secure:
+                self._prefix, self._proxy_headers = f"http://{self._authority}", authorization
+        connection = wire.Connection(host, port, CONNECT_SECONDS)
+        try:
+            if self._trusted is not None:
+                if proxy:
+                    tunnelled = f"[{self._host}]" if ":" in self._host else self._host
+                    connection.tunnel(f"{tunnelled}:{self._port}", authorization, seconds=CONNECT_SECONDS * 2)
+                self._via = ""
+                connection.secure(self._trusted, self._host, seconds=CONNECT_SECONDS * 2)
+        except BaseException:
+            connection.close()
+            raise
+        self._via = ""
         return connection
 
     def _proxy(self) -> str:
+        """The proxy's address, "" for none: of the environment, else of the system's settings where it has such."""
         if self.gateway.loopback:
             return ""
-        names = {name.lower() for name, value in os.environ.items() if value}
-        if sys.platform not in {"darwin", "win32"} and not names & {"https_proxy", "http_proxy", "all_proxy"}:
+        # In this order a lower-case name counts before the same in capitals, an empty one too.
+        found = {name.lower(): os.environ[name] for name in sorted(os.environ) if name.lower().endswith("_proxy")}
+        kinds = ("https" if self._secure else "http", "all")
+        if any(found.get(f"{kind}_proxy") for kind in ("https", "http", "all")):
+            if _is_exempt(self._host, self._port, found.get("no_proxy", "")):
+                return ""
+            return next((found[f"{kind}_proxy"] for kind in kinds if found.get(f"{kind}_proxy")), "")
+        if sys.platform not in {"darwin", "win32"}:
             return ""
-        import urllib.request  # slow to load, so only where a proxy can be set
+        import urllib.request  # slow to load, so only where the system has settings of its own
 
-        proxies = urllib.request.getproxies()
         if urllib.request.proxy_bypass(self._host):
             return ""
-        return proxies.get("https" if self._secure else "http") or proxies.get("all") or ""
+        proxies = urllib.request.getproxies()
+        return next((proxies[kind] for kind in kinds if proxies.get(kind)), "")
 
     def _context(self) -> ssl.SSLContext:
+        import ssl
+
         context = ssl.create_default_context()  # heeds SSL_CERT_FILE and SSL_CERT_DIR
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.ca_bundle:
@@ -305,22 +313,85 @@ class Web:
 
     def _named(self, error: Exception, *, sent: bool) -> Unreachable:
         """The fault in words, with what to do."""
-        url = self.gateway.url
-        if self._late or isinstance(error, (TimeoutError, socket.timeout)):
+        url, via, variables = self.gateway.url, plain(self._via), "https_proxy and no_proxy"
+        if isinstance(error, wire.TunnelRefused):
+            why = {
+                403: "it refuses that address",
+                407: "it wants a name and a password: write them as http://NAME:PASSWORD@HOST:PORT",
+            }.get(error.status, f"it answers {error.status}")
+            sentence = f"The proxy {via} does not let us through to {url}: {why}. Check {variables}."
+        elif via:
+            why = "has no address here" if isinstance(error, socket.gaierror) else "does not answer as a proxy"
+            sentence = f"The proxy {via} {why}. Check {variables}, and the network or VPN."
+        elif isinstance(error, (TimeoutError, socket.timeout)):
             sentence = f"{url} does not answer in time. Try again; check the network or VPN."
-        elif isinstance(error, ssl.SSLCertVerificationError):
-            why = plain(error.verify_message)
-            sentence = f"The certificate of {url} is not trusted ({why}). If your company has its own certificate authority: --ca-bundle FILE, or the variable SSL_CERT_FILE. Check this machine's clock too."
-        elif isinstance(error, ssl.SSLError):
-            sentence = f"{url} does not speak TLS as it should. Check the address and the proxy."
+        elif (tls := self._named_of_tls(error)) is not None:
+            sentence = tls
         elif isinstance(error, socket.gaierror):
             sentence = f"The name {self._host} is not known here. Check the address and the VPN."
         elif isinstance(error, ConnectionRefusedError):
             sentence = f"Nothing answers at {url}. Check the address; perhaps the gateway is being restarted."
-        elif isinstance(error, http.client.HTTPException) or (sent and isinstance(error, ConnectionError)):
+        elif isinstance(error, wire.Broken) or (sent and isinstance(error, ConnectionError)):
             sentence = f"{url} broke off its answer. Try again; if it lasts, tell your administrators."
-        elif "Tunnel connection failed" in str(error):
-            sentence = f"The proxy does not let us through to {url}. Check https_proxy and no_proxy."
         else:
             sentence = f"{url} cannot be reached: {plain(getattr(error, 'strerror', None) or type(error).__name__)}. Check the network or VPN."
         return Unreachable(sentence, sent=sent)
+
+    def _named_of_tls(self, error: Exception) -> str | None:
+        if not self._secure:
+            return None
+        import ssl
+
+        url = self.gateway.url
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = plain(error.verify_message)
+            return f"The certificate of {url} is not trusted ({why}). If your company has its own certificate authority: --ca-bundle FILE, or the variable SSL_CERT_FILE. Check this machine's clock too."
+        if isinstance(error, ssl.SSLError):
+            return f"{url} does not speak TLS as it should. Check the address and the proxy."
+        return None
+
+
+# --- Addresses ----------------------------------------------------------------------------------------
+
+
+def _host_and_port(authority: str, default: int) -> tuple[str, int]:
+    """Of host:port, host, [IPv6]:port or [IPv6]."""
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = authority, ""
+    return host.strip("[]"), int(port) if port else default
+
+
+def _quoted(text: str) -> str:
+    """As a value of application/x-www-form-urlencoded."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
+
+
+def _proxy_parts(proxy: str) -> tuple[str, int, dict[str, str]]:
+    """Host, port, and the header with the name and password that are in the address. Raises Usage, which repeats neither."""
+    match = _PROXY.fullmatch(proxy.strip())
+    if match is None or (match[1] or "http").lower() != "http" or int(match[4] or 80) > 65535:
+        raise Usage(
+            "The proxy's address must look like http://proxy.example.com:3128. Correct the variable https_proxy (or http_proxy, all_proxy)."
+        )
+    headers = {}
+    if match[2]:
+        from base64 import b64encode
+        from urllib.parse import unquote_to_bytes
+
+        name, _, password = match[2].partition(":")
+        pair = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+        headers["Proxy-Authorization"] = "Basic " + b64encode(pair).decode()
+    return match[3].strip("[]"), int(match[4] or 80), headers
+
+
+def _is_exempt(host: str, port: int, exempt: str) -> bool:
+    """Whether no_proxy names this host: itself, a domain above it (with or without a dot before it), either with a port, or `*`."""
+    for entry in exempt.lower().replace(" ", ",").split(","):
+        match = re.fullmatch(r"\*?\.?(\[[0-9a-f:.]+\]|[0-9a-f]*:[0-9a-f:.]*:[0-9a-f:.]*|[^:]*)(?::([0-9]+))?", entry)
+        name = match[1].strip("[]") if match else ""
+        if entry == "*" or (
+            match and name and int(match[2] or port) == port and (host == name or host.endswith("." + name))
+        ):
+            return True
+    return False

@@ -22,18 +22,15 @@ sys.path.insert(0, str(PACKAGE))
 @functools.cache
 def lowest_python() -> str:
     """The lowest Python from 3.9 on that this machine has; at worst the one of the tests."""
-    found: dict[tuple[int, int], str] = {}
     pyenv = sorted(Path(os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))).glob("versions/3.*/bin/python"))
-    for path in [shutil.which(f"python3.{minor}") for minor in range(9, 15)] + [str(path) for path in pyenv]:
-        if not path:
-            continue
-        asked = [path, "-I", "-c", "import ssl, ctypes, sys; print(*sys.version_info[:2])"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=TIMEOUT)
-        if done.returncode == 0:
-            major, minor = done.stdout.split()
-            if (int(major), int(minor)) >= (3, 9):
-                found.setdefault((int(major), int(minor)), path)
-    return found[min(found)] if found else sys.executable
+    for minor in range(9, 15):
+        of_pyenv = [str(path) for path in pyenv if path.parts[-3].split(".")[:2] == ["3", str(minor)]]
+        for path in (shutil.which(f"python3.{minor}"), *of_pyenv):
+            asked = [path or "false", "-I", "-c", "import ssl, ctypes, sys; print(*sys.version_info[:2])"]
+            done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+            if done.returncode == 0 and done.stdout.split() == ["3", str(minor)]:
+                return str(path)
+    return sys.executable
 
 
 class Laptop:
@@ -57,9 +54,13 @@ class Laptop:
             "AWS_SHARED_CREDENTIALS_FILE": str(folder / "aws-credentials"),
         }  # fmt: skip
         self.python = lowest_python()
+        self.prelude = ""
 
     def command(self, *arguments: str) -> list[str]:
-        """What is executed."""
+        """What is executed; after `prelude`, where a test shortens what the helper waits for."""
+        if self.prelude:
+            code = f"import sys; from rolegate import app, browser, files, login, web; {self.prelude}; sys.exit(app.run(sys.argv[1:]))"
+            return [self.python, "-c", code, *arguments]
         return [self.python, "-m", "rolegate", *arguments]
 
     def run(self, *arguments: str, status: int | None = 0, **variables: str) -> subprocess.CompletedProcess[str]:
