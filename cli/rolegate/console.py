@@ -10,14 +10,14 @@ import hmac
 import http.server
 import re
 import secrets
-import socketserver
-import sys
 import threading
 from urllib.parse import urlsplit
 
 from rolegate import browser, terminal
 from rolegate.commands import client_of, wanted_of
+from rolegate.credentials import shortened
 from rolegate.errors import OK, Failure, NotAGateway, Unreachable
+from rolegate.loopback import LoopbackServer, is_of_this_person
 from rolegate.settings import LOOPBACK, host_of
 
 TYPE_CHECKING = False
@@ -39,6 +39,9 @@ def console(options: argparse.Namespace) -> int:
     if wanted.duration:
         body["duration"] = wanted.duration
     answer = client.ask(lambda token: client.web.post_json("/api/v1/console", body, token=token))
+    longest = wanted.role.console_duration
+    if wanted.duration and longest and wanted.duration > longest:
+        terminal.say(shortened(wanted.duration, longest), style="yellow")
     url = _checked(str(answer.document().get("url")), loopback=client.gateway.loopback)
     if options.print:
         print(url)
@@ -62,22 +65,13 @@ def _checked(url: str, *, loopback: bool) -> str:
     return url
 
 
-class _Once(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = False
-
+class _Once(LoopbackServer):
     def __init__(self, target: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
         self.path = f"/{secrets.token_urlsafe(24)}"
         self.lock = threading.Lock()
         self.gone = threading.Event()
-
-    def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -86,8 +80,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
-        right = hmac.compare_digest(self.path.encode("utf-8", "replace"), server.path.encode()) and _same_person(
-            self.client_address[1]
+        right = hmac.compare_digest(self.path.encode("utf-8", "replace"), server.path.encode()) and is_of_this_person(
+            self.client_address, server.server_address
         )
         with server.lock:
             first = right and not server.gone.is_set()
@@ -105,26 +99,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
-
-
-def _same_person(port: int) -> bool:
-    """Whether the connection from this port is of one of our own processes: others can read the address in `ps`, and be quicker.
-
-    Only Linux says so (/proc/net/tcp); elsewhere True.
-    """
-    if sys.platform != "linux":
-        return True
-    import os
-
-    try:
-        with open("/proc/net/tcp") as file:
-            for line in file:
-                cells = line.split()
-                if len(cells) > 7 and cells[1] == f"0100007F:{port:04X}":
-                    return int(cells[7]) == os.getuid()
-    except (OSError, ValueError):
-        pass
-    return True
 
 
 def _open_once(url: str) -> bool:

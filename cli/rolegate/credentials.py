@@ -116,6 +116,8 @@ def _fetch(client: Client, wanted: Wanted, path: str) -> dict[str, Any]:
         )
     if client.web.clock_warning:
         terminal.say(client.web.clock_warning, style="yellow")
+    if wanted.duration and ends - now < wanted.duration - 60:
+        terminal.say(shortened(wanted.duration, ends - now), style="yellow")
     head = b"rolegate-1 %d %d\n" % (now, ends - MARGIN_SECONDS)
     login = client.session.login
     with client.gateway.lock():
@@ -123,6 +125,17 @@ def _fetch(client: Client, wanted: Wanted, path: str) -> dict[str, Any]:
         if client.session.read().login == login:
             files.write_private(path, head + json.dumps(document).encode() + b"\n")
     return document
+
+
+def shortened(asked: int, given: float) -> str:
+    """A sentence for somebody who gets less time than they asked for: AWS would refuse, the gateway gives what there can be."""
+    return f"You asked for {spoken(asked)}; the role allows {spoken(given)}."
+
+
+def spoken(seconds: float) -> str:
+    """A duration as people say it: "1 h 30 min"."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes or not hours))
 
 
 def _checked(document: dict[str, Any], role: Role) -> tuple[dict[str, Any], float]:

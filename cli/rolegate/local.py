@@ -11,13 +11,13 @@ import hmac
 import http.server
 import json
 import secrets
-import socketserver
 import sys
 import threading
 import time
 
 from rolegate import terminal
 from rolegate.errors import Failure, NotSignedIn, Refused, Unreachable
+from rolegate.loopback import LoopbackServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ _IMDS_TOKEN = "/latest/api/token"
 _LONGEST = 21_600  # seconds of an IMDSv2 token (EC2 user guide, "Use IMDSv2")
 
 
-class LocalServer(http.server.ThreadingHTTPServer):
+class LocalServer(LoopbackServer):
     """`obtain` gives the document of credential_process; it is called in threads. `token`: the secret of the container form."""
 
-    daemon_threads = True
     allow_reuse_address = sys.platform != "win32"  # on Windows, it would let another program take the port over
 
     def __init__(self, obtain: Callable[[], dict[str, Any]], role: str, *, port: int = 0, imds: bool = False) -> None:
@@ -45,10 +44,6 @@ class LocalServer(http.server.ThreadingHTTPServer):
         self.port = self.server_address[1]
         self.hosts = {f"{name}:{self.port}" for name in ("127.0.0.1", "localhost")}
         self._tokens: dict[str, float] = {}
-
-    def server_bind(self) -> None:
-        """Without HTTPServer's look-up of a name for the address, which can take seconds."""
-        socketserver.TCPServer.server_bind(self)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -69,9 +64,6 @@ class LocalServer(http.server.ThreadingHTTPServer):
     def begin(self) -> None:
         """Serves from now on, beside whatever this process does."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a client that breaks off is no news, and a traceback would hold secrets."""
 
     def new_token(self, seconds: int) -> str:
         """An IMDSv2 token."""

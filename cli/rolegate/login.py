@@ -13,7 +13,6 @@ import http.server
 import re
 import secrets
 import socket
-import socketserver
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from rolegate import browser, terminal
 from rolegate.errors import NotAGateway, NotSignedIn, Refused, Unreachable, plain
+from rolegate.loopback import LoopbackServer, is_of_this_person
 from rolegate.session import CLIENT_ID, oauth_error, oauth_sentence
 
 TYPE_CHECKING = False
@@ -84,26 +84,16 @@ def sign_in(web: Web, way: str) -> tuple[dict[str, Any], dict[str, Any]]:
 # --- With the browser ---------------------------------------------------------------------------------
 
 
-class _Loopback(http.server.ThreadingHTTPServer):
-    """Waits on a port of the system's choice for the one redirect with our state."""
+class _Loopback(LoopbackServer):
+    """Waits on a port of the system's choice for the one redirect with our state. `iss_wanted`: the gateway promises to name itself."""
 
-    daemon_threads = True
-    allow_reuse_address = False  # on Windows, it would let another program take the port over
-
-    def __init__(self, family: socket.AddressFamily, host: str, state: str, issuer: str) -> None:
+    def __init__(self, family: socket.AddressFamily, host: str, state: str, issuer: str, *, iss_wanted: bool) -> None:
         self.address_family = family
         super().__init__((host, 0), _Redirect)
         self.state = state
-        self.issuer = issuer
+        self.issuers = {issuer} if iss_wanted else {issuer, None}
         self.answer: dict[str, str] = {}
         self.answered = threading.Event()
-
-    def server_bind(self) -> None:
-        """Without HTTPServer's look-up of a name for the address, which can take seconds."""
-        socketserver.TCPServer.server_bind(self)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: a browser that breaks off is no news, and a traceback would hold the code."""
 
 
 class _Redirect(http.server.BaseHTTPRequestHandler):
@@ -114,13 +104,16 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         fields = {name: values[0] for name, values in parse_qs(parts.query).items() if len(values) == 1}
         server = self.server
-        if parts.path != "/callback" or not hmac.compare_digest(
-            fields.get("state", "").encode(), server.state.encode()
+        # Another page of the browser, or another person of this machine, who has read our state in `ps`, trying to sign us
+        # in as somebody else: with a code of their own account for our challenge.
+        if (
+            parts.path != "/callback"
+            or not hmac.compare_digest(fields.get("state", "").encode(), server.state.encode())
+            or not is_of_this_person(self.client_address, server.server_address)
         ):
-            # Another page of the browser, or another person of this machine, trying to sign us in as somebody else.
             self._page(404, "Not found", "This address is for one answer of the gateway.")
             return
-        if fields.get("iss") not in {None, server.issuer}:
+        if fields.get("iss") not in server.issuers:  # RFC 9207 section 2.4
             fields = {"error": "mix_up"}
         if fields.get("code"):
             self._page(200, "You are signed in", "You can close this window and go back to the terminal.")
@@ -148,10 +141,10 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
         """Nothing: the request line holds the code."""
 
 
-def _listen(state: str, issuer: str) -> tuple[_Loopback, str]:
+def _listen(state: str, issuer: str, *, iss_wanted: bool) -> tuple[_Loopback, str]:
     for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")):
         try:
-            server = _Loopback(family, host, state, issuer)
+            server = _Loopback(family, host, state, issuer, iss_wanted=iss_wanted)
         except OSError:
             continue
         return server, f"http://{shown}:{server.server_address[1]}/callback"
@@ -161,7 +154,8 @@ def _listen(state: str, issuer: str) -> tuple[_Loopback, str]:
 def _by_browser(web: Web, metadata: dict[str, Any]) -> dict[str, Any]:
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-    server, redirect = _listen(state := secrets.token_urlsafe(24), web.gateway.url)
+    promised = metadata.get("authorization_response_iss_parameter_supported") is True
+    server, redirect = _listen(state := secrets.token_urlsafe(24), web.gateway.url, iss_wanted=promised)
     query = {
         "response_type": "code", "client_id": CLIENT_ID, "redirect_uri": redirect, "state": state,
         "code_challenge": challenge, "code_challenge_method": "S256",

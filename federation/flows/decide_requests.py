@@ -20,6 +20,7 @@ from federation.audit.record import record
 from federation.errors import MayNotDecide, NotFound, NotSignedIn, RequestRefused, RequestStale, RolegateError
 from federation.flows import approvals, approvers, latest_word, letters, rate_limits
 from federation.flows.access import catalogue_of, fresh_identity
+from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.refusals import recorded
 from federation.flows.request_access import LONGEST_REASON, end_item, letters_body, lock_request
 from federation.flows.staff_rights import powers_of
@@ -124,13 +125,15 @@ def decide(
     choices: Sequence[Choice],
     *,
     comment: str,
+    paired_by: str | None = None,
     channel: str,
     origin: Origin,
     now: datetime,
 ) -> AccessRequest:
     """Say yes or no to roles of a request; all of the choices, or none. Raises NotFound, MayNotDecide, RequestStale, RequestRefused.
 
-    A refused attempt is recorded too.
+    `paired_by`: how the calling client was paired, None for the portal itself; PairingTooWeak where a role is kept out of
+    that. A refused attempt is recorded too.
     """
     with _recorded(Kind.ACCESS_DECIDED, person_id, request_id, channel=channel, origin=origin, now=now):
         rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
@@ -138,7 +141,9 @@ def decide(
             raise RequestRefused("comment_too_long", sentence=f"The comment has {LONGEST_REASON} characters at most.")
         who = decider(person_id, now=now)
         with transaction.atomic():
-            return _decide(who, request_id, choices, comment.strip(), channel=channel, origin=origin, now=now)
+            return _decide(
+                who, request_id, choices, comment.strip(), paired_by=paired_by, channel=channel, origin=origin, now=now
+            )
 
 
 def _decide(
@@ -147,6 +152,7 @@ def _decide(
     choices: Sequence[Choice],
     comment: str,
     *,
+    paired_by: str | None,
     channel: str,
     origin: Origin,
     now: datetime,
@@ -161,6 +167,10 @@ def _decide(
     weighed = weigh(list(items.values()), who.mapping, now=now)
     for item_id, choice in chosen.items():
         _refuse_undecidable(who, request, weighed[item_id])
+        grant = weighed[item_id].grant
+        if choice.approve and grant is not None:
+            # A stranger's device that an approver was talked into pairing must not say yes to the stranger's own request.
+            refuse_by_pairing(grant.account, items[item_id].role_arn, paired_by)
         standing = items[item_id].standing(request.expires_at, now)
         if standing != "pending":
             raise RequestStale(f"already_{standing}")

@@ -282,17 +282,18 @@ def withdraw_request(request: HttpRequest, request_id: UUID) -> Any:
 )
 def decide_request(request: HttpRequest, request_id: UUID, body: schemas.DecisionBody) -> Any:
     """As on its page: never on one's own, and only on what was seen."""
-    person_id, now = _person(request, "requests").person_id, _now()
+    caller, now = _person(request, "requests"), _now()
     decide_requests.decide(
-        person_id,
+        caller.person_id,
         request_id,
         [decide_requests.Choice(one.id, one.approve, one.seen) for one in body.decisions],
         comment=body.comment,
+        paired_by=caller.grant,
         channel="api",
         origin=request.origin,  # type: ignore[attr-defined]
         now=now,
     )
-    return _request(cases.one(person_id, request_id, now=now))
+    return _request(cases.one(caller.person_id, request_id, now=now))
 
 
 def _request(case: cases.Case) -> dict[str, Any]:

@@ -40,23 +40,25 @@ def _ways() -> dict[str, list[Way]]:
     spec = f'"rolegate @ {base}/cli/{wheel.name}#sha256={wheel.sha256}"'
 
     def one_file(check: str) -> str:
-        target = "~/.local/bin/rolegate"
+        # Checked beside its place: over an older one, which may be run already, a file that is not the right one would be run too.
         return (
-            f"mkdir -p ~/.local/bin && curl -fsS {base}/cli/{pyz.name} -o {target}"
-            f' && echo "{pyz.sha256}  $HOME/.local/bin/rolegate" | {check} -c - && chmod +x {target}'
+            f"sh -c 'mkdir -p ~/.local/bin && cd ~/.local/bin && curl -fsS {base}/cli/{pyz.name} -o rolegate.new"
+            f' && echo "{pyz.sha256}  rolegate.new" | {check} -c - && chmod +x rolegate.new && mv rolegate.new rolegate\''
         )
 
-    folder = "$env:LOCALAPPDATA\\rolegate"
+    # WindowsApps is on everybody's PATH. -3: else py would look for a Python in the file's first line, which is for sh.
+    folder, commands = "$env:LOCALAPPDATA\\rolegate", "$env:LOCALAPPDATA\\Microsoft\\WindowsApps"
     windows = (
-        f'mkdir -Force "{folder}" | Out-Null; iwr {base}/cli/{pyz.name} -OutFile "{folder}\\{pyz.name}";'
-        f" if ((Get-FileHash \"{folder}\\{pyz.name}\").Hash -ne '{pyz.sha256.upper()}') {{ throw 'This is not the file that the gateway shows' }};"
-        f' Set-Content "{folder}\\rolegate.cmd" \'@py "%~dp0{pyz.name}" %*\''
+        f'mkdir -Force "{folder}" | Out-Null; iwr -UseBasicParsing {base}/cli/{pyz.name} -OutFile "{folder}\\rolegate.new";'
+        f" if ((Get-FileHash \"{folder}\\rolegate.new\").Hash -ne '{pyz.sha256.upper()}') {{ throw 'This is not the file that the gateway shows' }};"
+        f' Move-Item -Force "{folder}\\rolegate.new" "{folder}\\{pyz.name}";'
+        f' Set-Content "{commands}\\rolegate.cmd" \'@py -3 -I -S "%LOCALAPPDATA%\\rolegate\\{pyz.name}" %*\''
     )
     pipx = Way("pipx", _("With pipx"), f"pipx install {spec}")
     return {
         "linux": [Way("file", _("One file"), one_file("sha256sum")), pipx, Way("pip", _("With pip"), f"python3 -m pip install --user {spec}")],
         "mac": [Way("file", _("One file"), one_file("shasum -a 256")), pipx, Way("pip", _("With pip"), f"python3 -m pip install --user {spec}")],
-        "windows": [pipx, Way("pip", _("With pip"), f"py -m pip install --user {spec}"), Way("file", _("One file, in PowerShell"), windows)],
+        "windows": [Way("file", _("One file, in PowerShell"), windows), pipx, Way("pip", _("With pip"), f"py -m pip install --user {spec}")],
     }  # fmt: skip
 
 
@@ -74,6 +76,7 @@ def command_line(request: HttpRequest) -> HttpResponse:
         "grants": pair_cli.list_grants(person_of(request).pk, now=timezone.now()),
         "revoked": "revoked" in request.GET,
         "platform": names[here],
+        "on_windows": here == "windows",
         "best": ways[here][0],
         "others": ways[here][1:],
         "elsewhere": [(key, name, ways[key]) for key, name in names.items() if key != here],

@@ -15,6 +15,7 @@ from federation.models import TokenFamily
 from portal import cli_package
 from tests import cast
 from tests.portal.conftest import Browser, soup, text_of
+from tests.processes import need_program
 
 
 @pytest.fixture
@@ -69,9 +70,17 @@ def test_ending_needs_the_forms_token(publish, signed_in, paired):
 @pytest.mark.parametrize(
     ("agent", "platform", "begins"),
     [
-        ("Mozilla/5.0 (X11; Linux x86_64)", "Linux and WSL", "mkdir -p ~/.local/bin && curl -fsS http://"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)", "macOS", "mkdir -p ~/.local/bin && curl -fsS http://"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64)", "Windows", 'pipx install "rolegate @ http://'),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64)",
+            "Linux and WSL",
+            "sh -c 'mkdir -p ~/.local/bin && cd ~/.local/bin && curl -fsS http://",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)",
+            "macOS",
+            "sh -c 'mkdir -p ~/.local/bin && cd ~/.local/bin && curl -fsS http://",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64)", "Windows", 'mkdir -Force "$env:LOCALAPPDATA'),
     ],
 )
 def test_the_line_for_this_machine_comes_first(publish, signed_in, agent, platform, begins):
@@ -92,6 +101,26 @@ def test_what_is_served_is_what_is_shown(publish, signed_in):
         assert answer["Cache-Control"] == "public, max-age=300"
         assert Browser().get(f"/cli/{package.name}", headers={"if-none-match": answer["ETag"]}).status_code == 304
     assert Browser().get("/cli/other-0.1.0-py3-none-any.whl").status_code == 404
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_the_line_installs_what_is_shown_and_nothing_else(publish, signed_in, tmp_path, shell):
+    """Also over an older one, which may be run already: a file with another digest must not take its place."""
+    publish()
+    line = soup(signed_in().get("/cli/")).find(id="install-best").get_text()
+    served = tmp_path / "served"
+    line = line.replace(f"{settings.ROLEGATE_URL}/cli/rolegate.pyz", served.as_uri())
+    command = [need_program(shell, shell), "-c", line]
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    target = tmp_path / ".local/bin/rolegate"
+    served.write_bytes(cli_package.pyz().content)
+    subprocess.run(command, env=environment, check=True, capture_output=True, cwd=tmp_path)
+    said = subprocess.run([target, "--version"], env=environment, check=True, capture_output=True, text=True)
+    assert said.stdout.startswith(f"rolegate {cli_package.version()} ")
+    served.write_bytes(b"#!/bin/sh\necho of somebody else\n")
+    assert subprocess.run(command, env=environment, check=False, capture_output=True, cwd=tmp_path).returncode
+    assert target.read_bytes() == cli_package.pyz().content
+    assert not os.access(tmp_path / ".local/bin/rolegate.new", os.X_OK)
 
 
 def test_the_same_source_gives_the_same_bytes(tmp_path):
