@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 BROWSER_SECONDS = 300
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _HINT_SECONDS = 20
+# Where the answer may come back to (RFC 8252 section 7.3): the second where there is no IPv4.
+ADDRESSES = ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]"))
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Rolegate</title>
 <body style="font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark">
@@ -142,7 +144,7 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
 
 
 def _listen(state: str, issuer: str, *, iss_wanted: bool) -> tuple[_Loopback, str]:
-    for family, host, shown in ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]")):
+    for family, host, shown in ADDRESSES:
         try:
             server = _Loopback(family, host, state, issuer, iss_wanted=iss_wanted)
         except OSError:
