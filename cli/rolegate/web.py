@@ -86,8 +86,6 @@ class Web:
         self._host, self._port = _host_and_port(self._authority, 443 if self._secure else 80)
         self._trusted: ssl.SSLContext | None = None
         self._via = ""  # the proxy that we are only just connecting by
-        self._prefix = ""  # the whole address, for a proxy of plain http
-        self._proxy_headers: dict[str, str] = {}
 
     # --- Asking -----------------------------------------------------------------------------------
 
@@ -194,9 +192,8 @@ class Web:
             # From here on bytes may have arrived, whatever is raised.
             sent = True
             status, found, content = connection.exchange(
-                method, f"{self._prefix}{self._path}{path}", {**headers, **self._proxy_headers}, body or b"",
-                seconds=until - time.monotonic(), most=ANSWER_BYTES,
-            )  # fmt: skip
+                method, f"{self._path}{path}", headers, body or b"", seconds=until - time.monotonic(), most=ANSWER_BYTES
+            )
             self._compare_clocks(found.get("date", ""), (started + time.time()) / 2)
             if connection.closes:
                 self.close()
@@ -252,12 +249,10 @@ class Web:
         host, port = self._host, self._port
         authorization: dict[str, str] = {}
         proxy = self._proxy()
-        self._via, self._prefix, self._proxy_headers = "", "", {}
+        self._via = ""
         if proxy:
             host, port, authorization = _proxy_parts(proxy)
             self._via = f"{host}:{port}"
-            if not self._secure:
-                self._prefix, self._proxy_headers = f"http://{self._authority}", authorization
         connection = wire.Connection(host, port, CONNECT_SECONDS)
         try:
             if self._trusted is not None:
@@ -278,8 +273,8 @@ class Web:
             return ""
         # In this order a lower-case name counts before the same in capitals, an empty one too.
         found = {name.lower(): os.environ[name] for name in sorted(os.environ) if name.lower().endswith("_proxy")}
-        kinds = ("https" if self._secure else "http", "all")
-        if any(found.get(f"{kind}_proxy") for kind in ("https", "http", "all")):
+        kinds = ("https", "all")  # plain http is for this machine alone
+        if any(found.get(f"{kind}_proxy") for kind in kinds):
             if _is_exempt(self._host, self._port, found.get("no_proxy", "")):
                 return ""
             return next((found[f"{kind}_proxy"] for kind in kinds if found.get(f"{kind}_proxy")), "")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -28,11 +30,17 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: clients that do not trust us break off."""
+
 
 class GatewayDouble:
-    """Serves on a loopback port. `lifetime`: seconds of the credentials it makes up; `clock`: how wrong its Date is."""
+    """Serves on a loopback port. `lifetime`: seconds of the credentials it makes up; `clock`: how wrong its Date is.
 
-    def __init__(self) -> None:
+    `tls`: over https. `host`: 127.0.0.1 or ::1; `name`: what its address says instead, where others lead there.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", name: str = "") -> None:
         self.asked: Counter[str] = Counter()
         self.answers: dict[str, Any] = {}
         self.lifetime = 3600.0
@@ -61,9 +69,14 @@ class GatewayDouble:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        server = type("_Server", (_Server,), {"address_family": socket.AF_INET6 if ":" in host else socket.AF_INET})
+        self._server = server((host, 0), Handler)
         self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            # Shaken hands in the thread of the connection: a client that does not come on holds nobody up.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        shown = name or f"{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://{shown}"
 
     @staticmethod
     def role(account: str, account_id: str, name: str, environment: str = "production") -> dict[str, Any]:
@@ -176,7 +189,7 @@ class GatewayDouble:
         """Leaves on the laptop what a sign-in leaves there, with or without an access token that is still good."""
         from rolegate.files import escaped
 
-        name = escaped(f"127.0.0.1:{self.port}")
+        name = escaped(self.url.split("://", 1)[1])
         state = laptop.folder / "state" / "rolegate" / name
         config = laptop.folder / "config" / "rolegate"
         for folder in (state, config):
