@@ -323,10 +323,10 @@ def run(arguments: Sequence[str], *, held: int = -1, since: float = 0.0) -> int:
 
 
 def _run(arguments: list[str], held: int, since: float) -> int:
-    if arguments[:1] == ["__complete"]:
+    if arguments[:1] in (["__complete"], ["__complete_next"]):
         from rolegate import completion
 
-        return completion.answer(arguments[1:], _parser())
+        return completion.answer([*arguments[1:], *[""] * (arguments[0] == "__complete_next")], _parser())
     program: list[str] = []
     if "--" in arguments:  # what comes after is the child's, whatever it looks like
         place = arguments.index("--")

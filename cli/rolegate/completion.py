@@ -18,7 +18,10 @@ _rolegate() {
     local i
     for ((i = 1; i < COMP_CWORD; i++)); do
         if [[ ${COMP_WORDS[i]} == -- ]]; then
-            if declare -F _command_offset >/dev/null; then _command_offset $((i + 1)); else COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}")); fi
+            if declare -F _command_offset >/dev/null; then _command_offset $((i + 1)); return; fi
+            local IFS=$'\\n' kind=-f
+            if ((COMP_CWORD == i + 1)); then kind=-c; else compopt -o filenames; fi
+            COMPREPLY=($(compgen $kind -- "${COMP_WORDS[COMP_CWORD]}"))
             return
         fi
     done
@@ -40,7 +43,7 @@ _rolegate() {
         return
     fi
     local -a found
-    found=(${(f)"$(rolegate __complete ${(Q)words[2,CURRENT]} 2>/dev/null)"})
+    found=(${(f)"$(rolegate __complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)"})
     compadd -M 'm:{a-zA-Z}={A-Za-z} l:|=* r:|=*' -- $found
 }
 compdef _rolegate rolegate
@@ -59,8 +62,9 @@ complete -c rolegate -n 'contains -- -- (commandline -opc)' -a '(__fish_complete
 Register-ArgumentCompleter -Native -CommandName rolegate -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $words = @($commandAst.CommandElements | Select-Object -Skip 1 | ForEach-Object { $_.ToString() })
-    if (-not $wordToComplete) { $words += '' }
-    & rolegate __complete @words 2>$null | ForEach-Object { [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_) }
+    # A word that is not begun has a command of its own: before PowerShell 7.3, no program is handed an empty argument.
+    $asked = if ($wordToComplete) { '__complete' } else { '__complete_next' }
+    & rolegate $asked @words 2>$null | ForEach-Object { [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_) }
 }
 """,
 }

@@ -108,6 +108,8 @@ def test_completion(laptop: Laptop) -> None:
     laptop.run("roles")
     complete = lambda *words: laptop.run("__complete", *words).stdout.split()
     assert complete("cre") == ["credentials"]
+    assert complete("exec", "") == ["payments-prod/Deployer", "shop-dev/ReadOnly", "shop-prod/ReadOnly"]
+    assert laptop.run("__complete_next", "exec").stdout == laptop.run("__complete", "exec", "").stdout
     assert complete("exec", "shop-p") == ["shop-prod/ReadOnly"]
     assert complete("exec", "read") == ["shop-dev/ReadOnly", "shop-prod/ReadOnly"]
     assert complete("credentials", "--role", "pay") == ["payments-prod/Deployer"]

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,15 +22,19 @@ COLOURS = ("#15191e", "#e06c6c", "#7ec27e", "#d9b15f", "#7aa5e0", "#c08bd6", "#6
 
 
 class Terminal:
-    """A tmux of the test's own, with a plain bash in it."""
+    """A tmux of the test's own, with a plain shell in it."""
 
-    def __init__(self, laptop: Laptop, folder: Path, columns: int = 100, rows: int = 42) -> None:
+    def __init__(self, laptop: Laptop, folder: Path, columns: int = 100, rows: int = 42, shell: str = "bash") -> None:
         self._tmux = [need_program("tmux", "tmux"), "-S", str(folder / "tmux"), "-f", "/dev/null"]
         prompt = {"PS1": "$ ", "HISTFILE": ""}
         self._environment = {**laptop.environment, **prompt, "PATH": f"{folder}:{laptop.environment['PATH']}"}
         (folder / "rolegate").write_text(f'#!/bin/sh\nexec {laptop.python} -m rolegate "$@"\n')
         (folder / "rolegate").chmod(0o755)
-        self.run("new-session", "-d", "-x", str(columns), "-y", str(rows), "bash", "--norc", "--noprofile")
+        plain = {"bash": ["bash", "--norc", "--noprofile"], "zsh": ["zsh", "-f"], "fish": ["fish", "--no-config"]}[
+            shell
+        ]
+        command = [need_program(shell, shell), *plain[1:]]
+        self.run("new-session", "-d", "-x", str(columns), "-y", str(rows), *command)
 
     def run(self, *arguments: str) -> str:
         return subprocess.run(
@@ -49,7 +54,7 @@ class Terminal:
     def until(self, pattern: str, seconds: float = 30) -> str:
         """The screen once it holds the pattern. Raises AssertionError with what it holds instead."""
         deadline = time.monotonic() + seconds
-        while not re.search(pattern, text := self.screen()):
+        while not re.search(pattern, text := self.screen(), re.DOTALL if pattern.startswith(r"\A") else 0):
             assert time.monotonic() < deadline, text
             time.sleep(0.1)
         return text
@@ -62,7 +67,7 @@ class Terminal:
 def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     opened = []
 
-    def make(laptop: Laptop, **options: int) -> Terminal:
+    def make(laptop: Laptop, **options: Any) -> Terminal:
         opened.append(Terminal(laptop, tmp_path, **options))
         return opened[-1]
 
@@ -117,24 +122,36 @@ def test_ctrl_c_reaches_the_child_once(
     assert len(re.findall("(?m)got it$", screen.until("status 3"))) == 1
 
 
-def test_completion_in_bash_and_fish(double: GatewayDouble, laptop: Laptop, terminal: Callable[..., Terminal]) -> None:
+_SETUP = {
+    "bash": 'eval "$(rolegate completion bash)"',
+    "zsh": 'autoload -U compinit && compinit -u -D && eval "$(rolegate completion zsh)"',
+    "fish": "rolegate completion fish | source",
+}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(double: GatewayDouble, laptop: Laptop, terminal: Callable[..., Terminal], shell: str) -> None:
+    """A word that is begun, one that is not, a value of an option, and a command behind the dashes."""
     double.sign_in(laptop)
     laptop.run("roles")
-    screen = terminal(laptop)
-    screen.type('eval "$(rolegate completion bash)"')
-    screen.run("send-keys", "-l", "rolegate exec shop-p")
-    screen.key("Tab")
-    screen.until(r"rolegate exec shop-prod/ReadOnly")
-    fish = need_program("fish", "fish")
-    done = subprocess.run(
-        [fish, "-c", 'rolegate completion fish | source; complete -C "rolegate exec shop-p"'],
-        env=screen._environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert done.stdout.split() == ["shop-prod/ReadOnly"], done.stderr
+    (laptop.folder / "only-file-here").touch()
+    screen = terminal(laptop, shell=shell)
+    screen.type(f"cd {laptop.folder}; {_SETUP[shell]}; clear; echo rea''dy")
+    screen.until("(?m)^ready")
+    for typed, completed in (
+        ("rolegate exec shop-p", "rolegate exec shop-prod/ReadOnly"),
+        ("rolegate console ", "rolegate console shop-prod/ReadOnly"),
+        ("rolegate credentials --format power", "rolegate credentials --format powershell"),
+        ("rolegate exec --read", "rolegate exec --read-only"),
+        ("rolegate conso", "rolegate console"),
+        ("rolegate exec shop-prod/ReadOnly -- cat only-f", "-- cat only-file-here"),
+    ):
+        screen.run("send-keys", "-l", typed)
+        screen.key("Tab")
+        screen.until(re.escape(completed), 10)
+        screen.key("C-u")
+        screen.key("C-l")
+        screen.until(r"\A((?!rolegate).)*\Z")
 
 
 def test_the_story_of_the_readme(
