@@ -18,40 +18,58 @@ from rolegate.errors import LocalFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
+    from typing import Any
 
 WINDOWS = sys.platform == "win32"
 FILE_BYTES = 32 * 1024 * 1024
 
 
-def _root(variable: str, default: str, windows: str) -> str:
-    if WINDOWS:
-        local = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
-        return os.path.join(local, "rolegate", windows) if windows else os.path.join(local, "rolegate")
-    given = os.environ.get(variable, "")
+def root(
+    variable: str,
+    default: str,
+    name: str,
+    *,
+    environ: Mapping[str, str],
+    home: str,
+    windows: bool = WINDOWS,
+    path: Any = os.path,
+) -> str:
+    """A folder of ours: on Windows `name` below %LOCALAPPDATA%, else below the XDG variable or, of `home`, its default.
+
+    `path`: ntpath or posixpath.
+    """
+    if windows:
+        local = environ.get("LOCALAPPDATA") or path.join(home, "AppData", "Local")
+        return str(path.join(local, "rolegate", *([name] if name else [])))
+    given = environ.get(variable, "")
     # The XDG specification: a relative path is to be ignored.
-    return os.path.join(given if os.path.isabs(given) else os.path.expanduser(default), "rolegate")
+    return str(path.join(given if path.isabs(given) else path.join(home, *default.split("/")), "rolegate"))
+
+
+def _root(variable: str, default: str, name: str) -> str:
+    return root(variable, default, name, environ=os.environ, home=os.path.expanduser("~"))
 
 
 def config_folder() -> str:
     """Settings that hold no secret."""
-    return _root("XDG_CONFIG_HOME", "~/.config", "config")
+    return _root("XDG_CONFIG_HOME", ".config", "config")
 
 
 def state_folder() -> str:
     """Sessions: what must outlive a cleared cache."""
-    return _root("XDG_STATE_HOME", "~/.local/state", "state")
+    return _root("XDG_STATE_HOME", ".local/state", "state")
 
 
 def data_folder() -> str:
     """The script that profiles call."""
-    return _root("XDG_DATA_HOME", "~/.local/share", "data")
+    return _root("XDG_DATA_HOME", ".local/share", "data")
 
 
 def cache_folder() -> str:
     """Role lists and credentials."""
-    return _root("XDG_CACHE_HOME", "~/.cache", "")
+    return _root("XDG_CACHE_HOME", ".cache", "")
 
 
 def escaped(text: str) -> str:
