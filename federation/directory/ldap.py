@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -94,11 +94,14 @@ class LdapGroup:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A complete answer. `left_out`: how many entries or members were of no use, by why."""
+    """A complete answer. `left_out`: how many entries or members were of no use, by why. `passed_over`: servers that were
+    asked before the one that gave it, each with the reason why it did not.
+    """
 
     people: Mapping[str, LdapPerson]
     groups: Mapping[str, LdapGroup]
     left_out: Mapping[str, int]
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,11 +124,30 @@ def read(config: LdapDirectory, password: str, *, now: datetime, alive: Callable
     """Everybody and every group. `password`: of `config.bind_dn`, in clear. `alive` is called before each page; what it
     raises ends the reading.
 
-    Raises LdapError: unreachable, certificate_refused, tls_failed, bind_refused, base_unknown, not_allowed, filter_refused,
+    Where a server cannot be reached, does not prove who it is, or breaks off, all of it is read from the next one: halves of
+    two servers are no answer. A password that is refused is not tried elsewhere, lest the account be locked.
+
+    Raises LdapError, the last server's: unreachable, certificate_refused, tls_failed, bind_refused, base_unknown, not_allowed, filter_refused,
     limit_exceeded, referred_elsewhere, answer_cut, answer_broken, too_slow, too_large, group_name_twice.
     """
-    with _session(config, password, alive) as session:
-        return _Reading(config, session, now).listing()
+    passed_over = list[str]()
+    for url in config.urls:
+        try:
+            with _session(config, url, password, alive) as session:
+                return replace(_Reading(config, session, now).listing(), passed_over=tuple(passed_over))
+        except LdapError as error:
+            if error.reason not in _ASK_ANOTHER or url == config.urls[-1]:
+                if not passed_over:
+                    raise
+                before = ", ".join(passed_over)
+                raise LdapError(
+                    error.reason, detail=f"{urlsplit(url).hostname}: {error.detail}; {before}"[:300]
+                ) from error
+            passed_over.append(f"{urlsplit(url).hostname}: {error.reason}")
+    raise LdapError("unreachable", detail="no server is named")
+
+
+_ASK_ANOTHER: Final = frozenset({"unreachable", "certificate_refused", "tls_failed", "answer_cut"})
 
 
 # --- The conversation -------------------------------------------------------------------------------
@@ -253,8 +275,8 @@ def _refuse_result(result: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _session(config: LdapDirectory, password: str, alive: Callable[[], None]) -> Iterator[_Session]:
-    parts = urlsplit(config.url)
+def _session(config: LdapDirectory, url: str, password: str, alive: Callable[[], None]) -> Iterator[_Session]:
+    parts = urlsplit(url)
     host, encrypted = parts.hostname or "", parts.scheme == "ldaps"
     tls = _VerifiedTls(host, config.ca_certificate)
     server = ldap3.Server(

@@ -133,13 +133,13 @@ class LdapAttributes:
 class LdapDirectory:
     """A directory that is read over LDAP, every `interval` seconds.
 
-    `password` is `${NAME}`, read from the environment by whoever uses it. `ca_certificate`: PEM, the only authority that the
+    `urls`: its servers, all with the same people and groups; the next is asked where one cannot be. `password` is `${NAME}`, read from the environment by whoever uses it. `ca_certificate`: PEM, the only authority that the
     server's certificate may come from; "" is the system's. `start_tls`: with an `ldap` URL, encrypted before anything is said.
     `disabled_filter`: whom it finds is inactive, besides those of whom a usual attribute says so. `nested`: a member of a
     group's member group is a member.
     """
 
-    url: str
+    urls: tuple[str, ...]
     base_dn: str
     bind_dn: str = ""
     password: str = field(default="", repr=False)

@@ -63,7 +63,7 @@ def _scim(value: Value) -> ScimDirectory:
 
 
 def _ldap(value: Value) -> LdapDirectory:
-    usual = LdapDirectory("", "")
+    usual = LdapDirectory((), "")
     fields = value.fields(
         (
             "url", "start_tls", "bind_dn", "password", "ca_certificate", "base_dn", "user_filter", "disabled_filter", "group_filter",
@@ -74,9 +74,9 @@ def _ldap(value: Value) -> LdapDirectory:
     if ("bind_dn" in fields) != ("password" in fields):
         value.fault("bind_dn and password belong together: name both, or neither for an anonymous bind")
     start_tls = fields.boolean("start_tls", default=False)
-    url = fields.read("url", leaves.ldap_url if not start_tls else leaves.ldap_url_in_clear, "")
+    one = leaves.ldap_url if not start_tls else leaves.ldap_url_in_clear
     return LdapDirectory(
-        url=url,
+        urls=fields.read("url", lambda v: v.each(one, scalar_too=True), ()),
         start_tls=start_tls,
         base_dn=fields.read("base_dn", leaves.ldap_dn, ""),
         bind_dn=fields.text("bind_dn", longest=1_024),

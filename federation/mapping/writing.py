@@ -158,8 +158,9 @@ def _directory(entry: Directory) -> dict[str, Any]:
 
 
 def _ldap(ldap: LdapDirectory) -> dict[str, Any]:
-    usual = LdapDirectory(ldap.url, ldap.base_dn)
-    written = {"url": ldap.url, "base_dn": ldap.base_dn} | _differing(ldap, usual)
+    usual = LdapDirectory(ldap.urls, ldap.base_dn)
+    url = ldap.urls[0] if len(ldap.urls) == 1 else list(ldap.urls)
+    written = {"url": url, "base_dn": ldap.base_dn} | _differing(ldap, usual)
     if ldap.attributes != usual.attributes:
         written["attributes"] = _differing(ldap.attributes, LdapAttributes())
     if ldap.interval != usual.interval:

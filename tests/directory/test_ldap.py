@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
+import ldap3
 import pytest
 
 from federation.directory import ldap
@@ -19,7 +20,7 @@ NOW = datetime(2026, 5, 3, 9, 0, tzinfo=UTC)
 
 
 def config(slapd, **more) -> LdapDirectory:
-    usual = {"url": slapd.tls_url, "ca_certificate": slapd.authority.pem, "bind_dn": READER, "base_dn": BASE}
+    usual = {"urls": (slapd.tls_url,), "ca_certificate": slapd.authority.pem, "bind_dn": READER, "base_dn": BASE}
     return LdapDirectory(**{**usual, "password": "${TEST_LDAP_PASSWORD}", **more})
 
 
@@ -172,9 +173,9 @@ def test_what_directories_say_of_an_account(values, active):
 
 def test_in_clear_only_the_loopback_with_starttls_encrypted(slapd):
     slapd.person("alice")
-    assert len(read(slapd, url=slapd.url, start_tls=True).people) == 1
-    assert len(read(slapd, url=slapd.url).people) == 1
-    assert refusal(slapd, url=slapd.url, start_tls=True, ca_certificate="") == "certificate_refused"
+    assert len(read(slapd, urls=(slapd.url,), start_tls=True).people) == 1
+    assert len(read(slapd, urls=(slapd.url,)).people) == 1
+    assert refusal(slapd, urls=(slapd.url,), start_tls=True, ca_certificate="") == "certificate_refused"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_in_clear_only_the_loopback_with_starttls_encrypted(slapd):
         ({"base_dn": "dc=elsewhere"}, "base_unknown"),
         ({"base_dn": f"ou=none,{BASE}"}, "base_unknown"),
         ({"user_filter": "(a=b=(c)"}, "filter_refused"),
-        ({"url": "ldaps://127.0.0.1:9"}, "unreachable"),
+        ({"urls": ("ldaps://127.0.0.1:9",)}, "unreachable"),
         ({"ca_certificate": ""}, "certificate_refused"),
     ],
 )
@@ -211,7 +212,7 @@ def test_a_certificate_that_has_expired_or_is_anothers_stops_before_the_password
     monkeypatch.setattr("ldap3.Connection.bind", lambda *args, **more: sent.append(args))
     server = Slapd(tmp_path / "server", authority, **fault).start()
     try:
-        reason = refusal(server, url=server.url if start_tls else server.tls_url, start_tls=start_tls)
+        reason = refusal(server, urls=(server.url if start_tls else server.tls_url,), start_tls=start_tls)
     finally:
         server.stop()
     assert (reason, sent) == ("certificate_refused", [])
@@ -263,7 +264,8 @@ def directory(**more) -> Double:
 
 def read_double(double, **more):
     filters = {"user_filter": "(objectClass=user)", "group_filter": "(objectClass=group)"}
-    return ldap.read(LdapDirectory(url=double.url, base_dn="DC=x", **filters, **more), "", now=NOW, alive=lambda: None)
+    wanted = {"urls": (double.url,), "base_dn": "DC=x", **filters, **more}
+    return ldap.read(LdapDirectory(**wanted), "", now=NOW, alive=lambda: None)
 
 
 def test_active_directory_ids_pages_ranges_and_primary_groups():
@@ -311,6 +313,46 @@ def test_more_than_memory_holds_is_refused(monkeypatch, limit):
     with serving(directory()) as double, pytest.raises(ldap.LdapError) as caught:
         read_double(double)
     assert caught.value.reason == "too_large"
+
+
+# --- A second server ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("trouble", "reason"), [("busy", "unreachable"), ("cut", "answer_cut")])
+def test_where_one_server_fails_all_is_read_from_the_next(trouble, reason):
+    with serving(directory(trouble=trouble)) as bad, serving(directory()) as good:
+        found = read_double(bad, urls=("ldap://127.0.0.1:9", bad.url, good.url))
+    assert len(found.people) == 5
+    assert found.passed_over == ("127.0.0.1: unreachable", f"127.0.0.1: {reason}")
+
+
+def test_where_every_server_fails_the_last_ones_reason_counts():
+    with serving(directory(trouble="cut")) as bad, pytest.raises(ldap.LdapError) as caught:
+        read_double(bad, urls=("ldap://127.0.0.1:9", bad.url))
+    assert caught.value.reason == "answer_cut"
+    assert "127.0.0.1: unreachable" in caught.value.detail
+
+
+def test_a_refused_password_is_not_tried_at_the_next_server(slapd, tmp_path, authority):
+    """Three wrong passwords at three domain controllers lock the account."""
+    binds = []
+    other = Slapd(tmp_path / "other", authority).start().furnish()
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            real = ldap3.Connection.bind
+            patched.setattr(ldap3.Connection, "bind", lambda *a, **m: binds.append(1) or real(*a, **m))
+            assert refusal(slapd, password="wrong", urls=(slapd.tls_url, other.tls_url)) == "bind_refused"
+    finally:
+        other.stop()
+    assert len(binds) == 1
+
+
+def test_what_is_broken_is_not_shopped_for_elsewhere():
+    with serving(directory(trouble="size limit")) as bad, serving(directory()) as good:
+        with pytest.raises(ldap.LdapError) as caught:
+            read_double(bad, urls=(bad.url, good.url))
+        assert caught.value.reason == "limit_exceeded"
+        assert good.asked == []
 
 
 def test_a_referral_is_not_followed(slapd):
