@@ -228,6 +228,8 @@ def patched_person(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> Per
     operations = list(_operations(payload))
     person = _resource("User", stored)
     _apply("User", person, operations)
+    if person.active is None and "active" in stored:
+        person.active = stored["active"]  # taken away, or set to nothing: as for PUT
     return _record(person)
 
 

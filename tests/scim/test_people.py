@@ -199,6 +199,16 @@ def test_a_patch_that_cannot_be_changes_nothing(directory, operation, scim_type)
     assert directory.get(f"Users/{user_id}").json() == before
 
 
+@pytest.mark.parametrize(
+    "operation", [{"op": "remove", "path": "active"}, {"op": "replace", "path": "active", "value": None}]
+)
+def test_taking_the_word_active_away_brings_nobody_back(directory, operation):
+    """As for PUT, which leaves it out."""
+    user_id = directory.person(active=False)
+    directory.patch(f"Users/{user_id}", operation)
+    assert not row(user_id).active
+
+
 @pytest.mark.parametrize("body", [{}, {"Operations": []}, {"Operations": {"op": "add"}}, {"schemas": [USER]}])
 def test_a_patch_without_operations_is_none(directory, body):
     user_id = directory.person()
