@@ -1,7 +1,8 @@
 """What a change of a directory that waits for a person would mean: how many people lose which roles, and who would gain one.
 
-Worked out on the mapping in force and on the people who have signed in at least once; minting never looks here. A group that
-empties can give as well as take: it may be one that a rule denies something to.
+Worked out on the mapping in force, by the evaluator that lists use; minting never looks here. Whoever has never signed in is
+taken as the directory has them (`flows.newcomers`). A group that empties can give as well as take: it may be one that a rule
+denies something to; and the answer that takes some people away may put others into a group.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
-from federation.flows.company import AT_ONCE, members
+from federation.flows.company import AT_ONCE, Member, members
 from federation.flows.latest_word import group_column, subject_column
+from federation.flows.newcomers import newcomer
+from federation.identity import Identity
 from federation.mapping.company import Company
 from federation.mapping.rules import Directory
 from federation.models import current
 from federation.models.catalogue import reachable
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership
 from federation.models.people import Person
+
+K = TypeVar("K")
 
 _MOST_ROLES = 100
 _NAMED = 10  # people, of one role
@@ -29,43 +34,68 @@ Ids = AbstractSet[UUID]
 _NOBODY: Final[Ids] = frozenset()
 
 
+class Listed(Protocol):
+    """A person as a directory lists them."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """What a change takes away, by ids of ours. `gone`: people who are disabled or deleted. `leaving`: by group, the people
-    who leave it. `groups`: those that go. `nestings`: (parent, child), of a group that leaves another.
+class Shift:
+    """What a change takes away and brings, by ids of ours; who or what is new has an id for this alone.
+
+    `gone`: people who are disabled or deleted. `leaving`: by group, the people who leave it. `groups`: those that go.
+    `nestings`: (parent, child), of a group that leaves another. `back`: people who are active again. `new_people`: who is
+    listed for the first time. `coming`: by group, the people who come into it. `names`: of groups that are new, or are called
+    otherwise. `nested`: (parent, child), of a group that comes into another.
     """
 
     gone: Ids = _NOBODY
     leaving: Mapping[UUID, Ids] = field(default_factory=dict)
     groups: Ids = _NOBODY
     nestings: AbstractSet[tuple[UUID, UUID]] = frozenset()
+    back: Ids = _NOBODY
+    new_people: Mapping[UUID, Listed] = field(default_factory=dict)
+    coming: Mapping[UUID, Ids] = field(default_factory=dict)
+    names: Mapping[UUID, str] = field(default_factory=dict)
+    nested: AbstractSet[tuple[UUID, UUID]] = frozenset()
 
 
-def effect_of(directory: Directory, loss: Loss, *, now: datetime) -> dict[str, Any]:
+def effect_of(directory: Directory, shift: Shift, *, now: datetime) -> dict[str, Any]:
     """The effect, as JSON: `people` who lose anything, `lost` and `gained`: roles, each with how many people and up to ten
-    of their names; `roles_lost` and `roles_gained`: how many roles these are, listed or not; `never_signed_in`: people of the
-    directory whom it concerns and of whom nothing more is known.
+    of their names; `roles_lost` and `roles_gained`: how many roles these are, listed or not; `never_signed_in`: people whom it
+    concerns and who have never signed in, so that only what the directory says of them counts.
     """
-    return _Effect(directory, loss, now).worked_out()
+    return _Effect(directory, shift, now).worked_out()
 
 
 class _Effect:
-    def __init__(self, directory: Directory, loss: Loss, now: datetime) -> None:
-        self._directory, self._loss, self._now = directory, loss, now
+    def __init__(self, directory: Directory, shift: Shift, now: datetime) -> None:
+        self._directory, self._shift, self._now = directory, shift, now
         self._mapping = current.mapping()
         self._company = Company(self._mapping.compiled, now, reachable)
-        self._parents = dict[UUID, set[UUID]]()
-        for parent, child in GroupNesting.objects.filter(parent__directory=directory.slug).values_list(
-            "parent_id", "child_id"
-        ):
-            self._parents.setdefault(child, set()).add(parent)
-        self._parents_after = {
-            child: {parent for parent in above if (parent, child) not in loss.nestings} - loss.groups
-            for child, above in self._parents.items()
-            if child not in loss.groups
+        edges = set(GroupNesting.objects.filter(parent__directory=directory.slug).values_list("parent_id", "child_id"))
+        kept = {
+            (parent, child)
+            for parent, child in edges - shift.nestings
+            if parent not in shift.groups and child not in shift.groups
         }
+        self._edges, self._edges_after = edges, kept | shift.nested
+        self._parents_after = _turned(self._edges_after)
         names = DirectoryGroup.objects.filter(directory=directory.slug).values_list("pk", group_column(directory))
-        self._names: dict[UUID, str] = dict(names)
+        self._names: dict[UUID, str] = {**dict(names), **shift.names}
+        self._groups_of_coming = dict[UUID, set[UUID]]()
+        for group, users in shift.coming.items():
+            for user in users:
+                self._groups_of_coming.setdefault(user, set()).add(group)
+        self._is_open = any(
+            p.slug == directory.provider and p.enabled for p in self._mapping.document.identity_providers
+        )
         self._losers = 0
         self._unknown = 0
         self._lost = dict[str, list[str]]()
@@ -92,43 +122,74 @@ class _Effect:
 
     def _concerned(self) -> set[UUID]:
         """Ids of everybody in the directory whose groups, or whose right to be there, change."""
-        loss = self._loss
-        concerned = {*loss.gone, *(user for users in loss.leaving.values() for user in users)}
-        # Whoever is in a group through this one leaves that group too.
-        through = {*loss.groups, *(child for _, child in loss.nestings)}
-        children = dict[UUID, set[UUID]]()
-        for child, parents in self._parents.items():
-            for parent in parents:
-                children.setdefault(parent, set()).add(child)
-        below = _closure(through, children)
+        shift = self._shift
+        concerned = {*shift.gone, *shift.back, *shift.new_people, *self._groups_of_coming}
+        concerned.update(user for users in shift.leaving.values() for user in users)
+        # Whoever is in a group through this one leaves that group, or comes into it, too.
+        through = {*shift.groups, *shift.names, *(child for _, child in shift.nestings | shift.nested)}
+        below = closure(through, _turned((child, parent) for parent, child in self._edges | self._edges_after))
         concerned.update(Membership.objects.filter(group_id__in=below).values_list("user_id", flat=True))
         return concerned
 
     def _look_at(self, ids: list[UUID]) -> None:
-        column = subject_column(self._directory)
-        rows = DirectoryUser.objects.filter(pk__in=ids, deleted_at=None).values_list("pk", column)
-        subjects = {str(subject): pk for pk, subject in rows if subject}
-        people = list(Person.objects.filter(provider=self._directory.provider, subject__in=subjects))
-        self._unknown += len(ids) - len({person.subject for person in people})
+        """Some people: those who are known by their sign-in, and the others by what the directory says."""
+        directory, shift = self._directory, self._shift
+        column = subject_column(directory)
+        rows = DirectoryUser.objects.filter(pk__in=ids, deleted_at=None)
+        listed: dict[str, tuple[UUID, str, str]] = {
+            str(subject): (pk, name or user_name, email)
+            for pk, subject, user_name, name, email in rows.values_list("pk", column, "user_name", "name", "email")
+            if subject
+        }
+        for pk in ids:
+            if pk in shift.new_people:
+                one = shift.new_people[pk]
+                listed[one.subject] = (pk, one.name, one.email)
+        known = list(Person.objects.filter(provider=directory.provider, subject__in=listed))
+        strangers = listed.keys() - {person.subject for person in known}
+        self._unknown += len(ids) - len(listed) + len(strangers)
+        people = known + [
+            newcomer(directory, subject, listed[subject][1], listed[subject][2], now=self._now)
+            for subject in sorted(strangers)
+        ]
         direct = dict[UUID, set[UUID]]()
-        wanted = [subjects[person.subject] for person in people]
-        for user, group in Membership.objects.filter(user_id__in=wanted).values_list("user_id", "group_id"):
+        for user, group in Membership.objects.filter(user_id__in=ids).values_list("user_id", "group_id"):
             direct.setdefault(user, set()).add(group)
         for member in members(people, self._mapping, now=self._now):
-            if member.identity is None:
-                continue  # who has nothing loses nothing
-            user = subjects[member.person.subject]
-            before = {given.role_arn for given in self._company.standing(member.identity).grants}
-            after = set[str]()
-            if user not in self._loss.gone:
-                groups = self._groups_after(user, direct.get(user, set()))
-                if self._directory.groups == "add":
-                    groups |= frozenset(member.person.groups)
-                told = replace(member.identity, groups=groups)
-                after = {given.role_arn for given in self._company.standing(told).grants}
-            self._losers += bool(before - after)
-            self._note("lost", self._lost, before - after, member.person)
-            self._note("gained", self._gained, after - before, member.person)
+            user = listed[member.person.subject][0]
+            before, after = self._identities(member, user, direct.get(user, set()))
+            self._compare(member.person, before, after)
+
+    def _identities(self, member: Member, user: UUID, direct: Ids) -> tuple[Identity | None, Identity | None]:
+        """As they are decided on before and after the change; None: nothing can be, and they have nothing."""
+        before = member.identity
+        if user in self._shift.gone:
+            return before, None
+        if before is not None:
+            known = before
+        elif self._comes(member.person, user):
+            known = replace(current.identity_of(member.person), groups_complete=True)
+        else:
+            return None, None
+        groups = self._groups_after(user, direct)
+        if self._directory.groups == "add":
+            groups |= frozenset(member.person.groups)
+        return before, replace(known, groups=groups)
+
+    def _comes(self, person: Person, user: UUID) -> bool:
+        """Whether somebody of whom nothing could be decided comes in by the change."""
+        of_claims = self._directory.groups == "add" and not person.groups_complete
+        new = user in self._shift.back or user in self._shift.new_people
+        return new and self._is_open and person.active and not of_claims
+
+    def _compare(self, person: Person, before: Identity | None, after: Identity | None) -> None:
+        had, has = (
+            {given.role_arn for given in self._company.standing(one).grants} if one is not None else set[str]()
+            for one in (before, after)
+        )
+        self._losers += bool(had - has)
+        self._note("lost", self._lost, had - has, person)
+        self._note("gained", self._gained, has - had, person)
 
     def _note(self, kind: str, who: dict[str, list[str]], arns: Iterable[str], person: Person) -> None:
         counts = self._counts[kind]
@@ -139,17 +200,26 @@ class _Effect:
                 named.append(person.name or person.subject)
 
     def _groups_after(self, user: UUID, direct: Ids) -> frozenset[str]:
-        loss = self._loss
-        left = {group for group in direct if user not in loss.leaving.get(group, _NOBODY)} - loss.groups
-        return frozenset(self._names[group] for group in _closure(left, self._parents_after) if self._names.get(group))
+        shift = self._shift
+        left = {group for group in direct if user not in shift.leaving.get(group, _NOBODY)} - shift.groups
+        left |= self._groups_of_coming.get(user, set())
+        return frozenset(self._names[group] for group in closure(left, self._parents_after) if self._names.get(group))
 
 
-def _closure(begin: Iterable[UUID], edges: Mapping[UUID, Ids]) -> set[UUID]:
+def _turned(edges: Iterable[tuple[UUID, UUID]]) -> dict[UUID, set[UUID]]:
+    """(parent, child) as child -> parents."""
+    found = dict[UUID, set[UUID]]()
+    for parent, child in edges:
+        found.setdefault(child, set()).add(parent)
+    return found
+
+
+def closure(begin: Iterable[K], edges: Mapping[K, AbstractSet[K]]) -> set[K]:
     """What is reached from there, itself too; circles end."""
-    found, waiting = set[UUID](), list(begin)
+    found, waiting = set[K](), list(begin)
     while waiting:
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting += edges.get(one, _NOBODY)
+            waiting += edges.get(one, ())
     return found

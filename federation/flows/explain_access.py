@@ -19,14 +19,16 @@ from django.db.models import Q
 
 from federation.aws.arns import parse_role_arn
 from federation.aws.trust import Severity
-from federation.errors import NotFound, NotSignedIn, RolegateError
+from federation.errors import NotFound, NotSignedIn, PersonDisabled, RolegateError
 from federation.flows import check_trust, latest_word
 from federation.flows.access import fresh_identities, fresh_identity
+from federation.flows.newcomers import newcomers
+from federation.flows.past_state import PastState
 from federation.identity import Identity
 from federation.mapping.document import parse
 from federation.mapping.engine import CompiledMapping, compile_mapping
 from federation.mapping.explain import Explanation, explain
-from federation.mapping.rules import Catalogue, CatalogueRole
+from federation.mapping.rules import Catalogue, CatalogueRole, Directory
 from federation.models import current
 from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
@@ -105,12 +107,13 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What was in force at a moment. `mapping`: the one in force now, None for a past moment."""
+    """What was in force at a moment. `mapping`: the one in force now, None for a past moment; `past`: then alone."""
 
     at: datetime
     revision: int
     compiled: CompiledMapping
     mapping: current.CurrentMapping | None = None
+    past: PastState | None = None
 
     @property
     def is_past(self) -> bool:
@@ -130,7 +133,10 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
     said = list(notes)
     if stopped_by:
         said.insert(0, _STOPPED.get(stopped_by, f"A mint would be refused now: {stopped_by}."))
-    if moment.is_past:
+    if moment.past is not None:
+        shut = moment.past.shut(person, _directory_then(person, moment))
+        if shut:
+            said.insert(0, _SHUT_THEN[shut])
         said.append(_TODAYS)
     return Story(
         explanation=explained,
@@ -155,9 +161,20 @@ _STOPPED: Mapping[str, str] = MappingProxyType(
 )
 
 
+_SHUT_THEN: Mapping[str, str] = MappingProxyType(
+    {
+        "person_disabled": "But this person was disabled then: nothing was minted for them.",
+        "directory_inactive": "But the directory had disabled this person then: nothing was minted for them.",
+        "directory_deleted": "But this person was no longer in the directory then: nothing was minted for them.",
+        "not_in_directory": "But the directory did not list this person then, or not clearly: nothing was minted for them.",
+    }
+)
+
+
 def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> Iterator[tuple[Person, str]]:
     """Everybody whom the mapping gives the role at that moment, with the deciding rule; an approval is said behind it.
 
+    Whoever was disabled then could not. Now, whom a directory lists and who has never signed in comes last: they can, once they do.
     Raises ArnInvalid, NotFound.
     """
     arn = parse_role_arn(role_arn)
@@ -171,13 +188,37 @@ def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> It
             verdict = moment.compiled.verdict(identity, role_arn, moment.at, catalogue)
             if verdict.grant is not None:
                 yield person, verdict.grant.rule + (" (with an approval)" if not verdict.allowed else "")
+    if moment.mapping is not None:
+        yield from _who_will(role_arn, moment.mapping, moment.at, catalogue)
+
+
+def _who_will(
+    role_arn: str, mapping: current.CurrentMapping, now: datetime, catalogue: Catalogue
+) -> Iterator[tuple[Person, str]]:
+    for directory in mapping.document.directories:
+        for people in newcomers(directory, now=now):
+            for person, identity in zip(people, fresh_identities(people, mapping, now=now), strict=True):
+                if isinstance(identity, RolegateError):
+                    continue
+                verdict = mapping.compiled.verdict(identity, role_arn, now, catalogue)
+                if verdict.grant is not None:
+                    approval = "with an approval, " if not verdict.allowed else ""
+                    yield person, f"{verdict.grant.rule} ({approval}has never signed in)"
 
 
 def _identities_at(people: Sequence[Person], moment: _Moment) -> Sequence[Identity | RolegateError]:
-    """Those whom a mint would look at; at a past moment, everybody as they were."""
-    if moment.mapping is not None:
-        return fresh_identities(people, moment.mapping, now=moment.at)
-    return [_identity_at(person, moment)[0] for person in people]
+    """Those whom a mint would look at; at a past moment, everybody as they were who was let in."""
+    if moment.past is None:
+        return fresh_identities(people, moment.mapping or current.mapping(), now=moment.at)
+    found: list[Identity | RolegateError] = []
+    for person in people:
+        shut = moment.past.shut(person, _directory_then(person, moment))
+        found.append(PersonDisabled(shut) if shut else _identity_at(person, moment)[0])
+    return found
+
+
+def _directory_then(person: Person, moment: _Moment) -> Directory | None:
+    return next((d for d in moment.compiled.document.directories if d.provider == person.provider), None)
 
 
 def _moment(at: datetime | None, now: datetime) -> _Moment:
@@ -190,7 +231,7 @@ def _moment(at: datetime | None, now: datetime) -> _Moment:
     held = current.mapping()
     document = current.completed(parse(row.text))
     compiled = held.compiled if held.number == row.number else compile_mapping(document)
-    return _Moment(at, row.number, compiled)
+    return _Moment(at, row.number, compiled, past=PastState(at))
 
 
 def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, ...]]:
@@ -209,12 +250,11 @@ def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, 
     identity = replace(
         identity, groups=frozenset(then.groups), groups_complete=then.groups_complete, attributes=attributes, mfa=then.mfa, verified_at=then.since
     )  # fmt: skip
-    directory = next((d for d in moment.compiled.document.directories if d.provider == person.provider), None)
-    if directory is None:
+    directory = _directory_then(person, moment)
+    if directory is None or moment.past is None:
         return identity, ()
-    return latest_word.identity_at(identity, directory, moment.at), (
-        "The groups are those that the directory had then; groups within groups, and who was inactive, are not kept.",
-    )
+    told = latest_word.identity_at(identity, directory, moment.at, moment.past.nestings(directory))
+    return told, ("The groups are those that the directory had then.",)
 
 
 def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:

@@ -14,7 +14,15 @@ from federation.errors import NotInDirectory, PersonDisabled, RolegateError
 from federation.identity import Identity
 from federation.mapping.rules import Directory
 from federation.models import current
-from federation.models.directory import GROUP_COLUMNS, SUBJECT_COLUMNS, Entry, groups_at, look_up
+from federation.models.directory import (
+    GROUP_COLUMNS,
+    SUBJECT_COLUMNS,
+    Entry,
+    Nestings,
+    groups_at,
+    look_up,
+    nestings_at,
+)
 from federation.models.people import Person
 
 
@@ -58,18 +66,24 @@ def identities_of(
     return found
 
 
-def identity_at(identity: Identity, directory: Directory, at: datetime) -> Identity:
-    """The identity with the groups that the directory had at a past moment, for explaining."""
+def identity_at(identity: Identity, directory: Directory, at: datetime, nestings: Nestings) -> Identity:
+    """The identity with the groups that the directory had at a past moment, for explaining. `nestings`: `nestings_then`."""
     groups = groups_at(
         directory.slug,
         identity.subject.value,
         at,
         subject_column=subject_column(directory),
         group_column=group_column(directory),
+        nestings=nestings,
     )
     if directory.groups == "add":
         return replace(identity, groups=identity.groups | groups)
     return replace(identity, groups=groups, groups_complete=True)
+
+
+def nestings_then(directory: Directory, at: datetime) -> Nestings:
+    """Which of the directory's groups were in which at a past moment."""
+    return nestings_at(directory.slug, at, group_column=group_column(directory))
 
 
 def unknown_groups(person: Person) -> Identity:

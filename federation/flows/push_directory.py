@@ -2,8 +2,9 @@
 
 Each request is one transaction: row, memberships, the source's version, and the audit event. An explicit word about one
 person counts at once, whatever the number of such words: sessions, command lines and new credentials end with the commit.
-A group that loses more than four and more than a fifth of its members in one request is another matter: that is mostly a
-directory that is broken or a filter that was changed. It waits for a person (`flows.sources`), and the directory is told.
+A group that loses more than four and more than a fifth of its people in one request, also through a group that leaves it, is
+another matter: that is mostly a directory that is broken or a filter that was changed. It waits for a person
+(`flows.sources`), and the directory is told.
 The same holds for one bulk request that disables so many. Where they are disabled one by one, an alarm is raised instead.
 """
 
@@ -24,7 +25,7 @@ from federation.directory import scim
 from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, hold
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import revoke, sources
-from federation.flows.directory_effect import Loss, effect_of
+from federation.flows.directory_effect import Shift, closure, effect_of
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
 from federation.flows.latest_word import subject_column
 from federation.mapping.rules import Directory
@@ -47,6 +48,7 @@ from federation.models.sync import HeldAnswer, Source
 log = structlog.get_logger(__name__)
 _AN_HOUR = timedelta(hours=1)
 _SHOWN = 50  # people named in one event
+_AT_ONCE = 500  # ids in one statement
 
 
 class VersionMismatch(RolegateError):
@@ -232,7 +234,7 @@ def hold_departures(channel: Channel, user_ids: Iterable[str]) -> bool:
     try:
         sources.brake(
             key, found, now=channel.now, about=f"{slug}: many people at once",
-            effect=lambda: effect_of(channel.directory, Loss(gone=going.keys()), now=channel.now),
+            effect=lambda: effect_of(channel.directory, Shift(gone=going.keys()), now=channel.now),
         )  # fmt: skip
     except sources.AnswerHeld as error:
         sources.failed(key, error, now=channel.now)
@@ -286,8 +288,8 @@ def told_of_person(channel: Channel, row: DirectoryUser, change: PersonChange, a
 class _Held(Exception):
     """The change is to wait: raised to undo it, so that what is noted outlasts it."""
 
-    def __init__(self, group: DirectoryGroup, found: Difference[str], loss: Loss) -> None:
-        self.group, self.found, self.loss = group, found, loss
+    def __init__(self, group: DirectoryGroup, found: Difference[str], shift: Shift) -> None:
+        self.group, self.found, self.shift = group, found, shift
         super().__init__(group.display_name)
 
 
@@ -333,6 +335,7 @@ def delete_group(channel: Channel, group_id: str, *, if_match: str = "") -> Outc
         _, removed = _change_members(channel, row, everything, accepted=accepted)
         _contact(channel, changed=True)
         _told_of_group(channel, row, "deleted", removed=removed)
+        members.end_nestings(GroupNesting.objects.filter(child=row), channel.now)
         Source.objects.filter(pk=f"{HELD_GROUP}{row.pk}").delete()
         DirectoryGroup.objects.filter(pk=row.pk).delete()
         return row
@@ -399,22 +402,21 @@ def _change_members(
     groups = members.present(DirectoryGroup, slug, change.added - people) if change.added - people else set()
     _refuse_strangers(group, change, people, groups)
     leaving, leaving_groups = _who_goes(group, change, people, groups)
-    found: Difference[str] = Difference(
-        added=tuple(sorted(change.added)),
-        changed=(),
-        removed=tuple(sorted([*leaving.values(), *(f"group:{name}" for name in leaving_groups.values())])),
-        unchanged=0,
-    )
-    if len(found.removed) > FEW and found.removal_digest != accepted:
-        there = Membership.objects.filter(group=group).count() + GroupNesting.objects.filter(parent=group).count()
-        found = Difference(found.added, (), found.removed, unchanged=there - len(found.removed))
+    removed, there = {*leaving.values(), *(f"group:{name}" for name in leaving_groups.values())}, None
+    if leaving_groups:
+        through, there = _through_groups(group, leaving, leaving_groups, people, groups)
+        removed |= through
+    found: Difference[str] = Difference(tuple(sorted(change.added)), (), tuple(sorted(removed)), unchanged=0)
+    if len(removed) > FEW and found.removal_digest != accepted:
+        if there is None:
+            there = Membership.objects.filter(group=group).count() + GroupNesting.objects.filter(parent=group).count()
+        found = Difference(found.added, (), found.removed, unchanged=max(0, there - len(removed)))
         if hold(found):
-            children = frozenset((group.pk, child) for child in _uuids(leaving_groups))
-            raise _Held(group, found, Loss(leaving={group.pk: frozenset(_uuids(leaving))}, nestings=children))
+            raise _Held(group, found, _shift(group, leaving, leaving_groups, people, groups))
     if leaving:
         members.end_members(group, leaving, now)
     if leaving_groups:
-        GroupNesting.objects.filter(parent=group, child_id__in=_uuids(leaving_groups)).delete()
+        members.end_nestings(GroupNesting.objects.filter(parent=group, child_id__in=_uuids(leaving_groups)), now)
     added = members.add_members(group, people, now) if people else []
     note_members([*leaving, *added], at=now)
     people_added = len(added)
@@ -424,6 +426,57 @@ def _change_members(
     if leaving_groups or len(added) > people_added:
         note_providers([channel.directory.provider], at=now)
     return added, {**leaving, **leaving_groups}
+
+
+def _shift(
+    group: DirectoryGroup,
+    leaving: Mapping[str, str],
+    leaving_groups: Mapping[str, str],
+    people: Iterable[str],
+    groups: Iterable[str],
+) -> Shift:
+    return Shift(
+        leaving={group.pk: frozenset(_uuids(leaving))},
+        nestings=frozenset((group.pk, child) for child in _uuids(leaving_groups)),
+        coming={group.pk: frozenset(_uuids(people))},
+        nested=frozenset((group.pk, child) for child in _uuids(groups)),
+    )
+
+
+def _through_groups(
+    group: DirectoryGroup,
+    leaving: Mapping[str, str],
+    leaving_groups: Mapping[str, str],
+    people: Iterable[str],
+    groups: Iterable[str],
+) -> tuple[set[str], int]:
+    """Names of those who are no longer in the group once the groups within it have left, and how many people are in it now,
+    however deep, with the groups that are in it themselves: of a group of groups nobody may be a member themselves.
+    """
+    inside = dict[UUID, set[UUID]]()
+    nested = GroupNesting.objects.filter(parent__directory=group.directory)
+    for parent, child in nested.values_list("parent_id", "child_id"):
+        inside.setdefault(parent, set()).add(child)
+    own = inside.get(group.pk, set())
+    inside_after = {**inside, group.pk: own - set(_uuids(leaving_groups)) | set(_uuids(groups))}
+    had = _people_of(closure([group.pk], inside))
+    has = _people_of(closure([group.pk], inside_after) - {group.pk})
+    has |= _people_of([group.pk]) - set(_uuids(leaving)) | set(_uuids(people))
+    gone = sorted(had - has)
+    names = set[str]()
+    for begin in range(0, len(gone), _AT_ONCE):
+        some = DirectoryUser.objects.filter(pk__in=gone[begin : begin + _AT_ONCE])
+        names.update(some.values_list("user_name", flat=True))
+    return names, len(had) + len(own)
+
+
+def _people_of(groups: Iterable[UUID]) -> set[UUID]:
+    """Everybody who is in one of these groups themselves."""
+    found, ids = set[UUID](), sorted(groups)
+    for begin in range(0, len(ids), _AT_ONCE):
+        rows = Membership.objects.filter(group_id__in=ids[begin : begin + _AT_ONCE])
+        found.update(rows.values_list("user_id", flat=True))
+    return found
 
 
 def _refuse_strangers(group: DirectoryGroup, change: scim.MemberChange, people: set[str], groups: set[str]) -> None:
@@ -459,7 +512,7 @@ def _brake(channel: Channel, held: _Held) -> None:
     try:
         sources.brake(
             key, found, now=channel.now, about=f"{channel.directory.slug}: {group.display_name}",
-            effect=lambda: effect_of(channel.directory, held.loss, now=channel.now),
+            effect=lambda: effect_of(channel.directory, held.shift, now=channel.now),
         )  # fmt: skip
     except sources.AnswerHeld as error:
         sources.failed(key, error, now=channel.now)

@@ -8,11 +8,12 @@ suddenly knows far fewer people, groups or members keeps its last good state, an
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from django.db import transaction
@@ -25,7 +26,7 @@ from federation.directory import ldap
 from federation.directory.snapshot import FEW, Difference, difference, hold
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
-from federation.flows.directory_effect import Loss, effect_of
+from federation.flows.directory_effect import Shift, closure, effect_of
 from federation.flows.push_directory import Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
@@ -169,6 +170,8 @@ def _read_and_take(directory: Directory, lease: leases.Held, still: Callable[[],
     config = directory.ldap
     assert config is not None  # noqa: S101  only those are asked for
     listing = ldap.read(config, reveal(config.password) if config.password else "", now=now, alive=still)
+    if listing.passed_over:
+        log.warning("directory_servers_passed_over", source=SOURCE + directory.slug, servers=list(listing.passed_over))
     if not listing.people and not DirectoryUser.objects.filter(directory=directory.slug, deleted_at=None).exists():
         # After somebody, nobody is held. At first it would lock everybody out of a directory that replaces the claims.
         raise ldap.LdapError("nobody_found", detail=f"{config.base_dn} {config.user_filter}"[:300])
@@ -178,9 +181,11 @@ def _read_and_take(directory: Directory, lease: leases.Held, still: Callable[[],
     if why:
         if not hold(change.disabling):
             _disable_at_once(channel, lease, change)
+            # It is done, and no part of what waits: the next reading no longer finds it, and must be what was accepted.
+            change.disabling = Difference((), (), (), unchanged=change.disabling.unchanged)
         sources.stop(
             SOURCE + directory.slug, why, change.as_one(), now=now, about=directory.slug,
-            effect=lambda: effect_of(directory, change.loss(), now=now),
+            effect=lambda: effect_of(directory, change.shift(), now=now),
         )  # fmt: skip
     written = _take(channel, lease, change, still)
     return Refreshed(directory.slug, "ok", people=len(listing.people), groups=len(listing.groups), written=written)
@@ -205,7 +210,10 @@ class GroupChange:
 
 @dataclass(slots=True)
 class Change:
-    """What an answer changes. Everything is named by its key; `rows_of_people` and `rows_of_groups` are the ids of what is there."""
+    """What an answer changes. Everything is named by its key; `rows_of_people` and `rows_of_groups` are the ids of what is there.
+
+    `members`: who comes into a group and leaves it, themselves. `inside`: of each group that is there the groups within it.
+    """
 
     listing: ldap.Listing
     people: Difference[str]
@@ -215,6 +223,7 @@ class Change:
     rows_of_people: Mapping[str, UUID]
     rows_of_groups: Mapping[str, UUID]
     names_of_groups: Mapping[str, str]
+    inside: Mapping[str, AbstractSet[str]]
     members: dict[str, GroupChange] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     nesting: bool = False  # whether a group that is in a group goes, or (once taken over) came or went
@@ -228,17 +237,69 @@ class Change:
             # As for a directory that pushes: from a small group everybody may go.
             if len(group.leaving) > FEW and (why := hold(group.found)):
                 return why
+        for found in self._through_groups():
+            if len(found.removed) > FEW and (why := hold(found)):
+                return why
         return ""
 
-    def loss(self) -> Loss:
-        """The same by ids of ours, for working out what it means."""
-        people, groups = self.rows_of_people, self.rows_of_groups
-        after = {
-            groups[key]: {groups[child] for child in self.listing.groups[key].groups if child in groups}
-            for key in self.groups.changed
-        }
-        nested = GroupNesting.objects.filter(parent_id__in=after).values_list("parent_id", "child_id")
-        return Loss(
+    def parted(self) -> list[tuple[str, str]]:
+        """(group, group within it) of those that are both still there, and no longer one in the other."""
+        there = self.listing.groups
+        return sorted(
+            (parent, child)
+            for parent, children in self.inside.items()
+            if parent in there
+            for child in children
+            if child in there and child not in there[parent].groups
+        )
+
+    def _through_groups(self) -> Iterator[Difference[str]]:
+        """Of each group that loses people through a group within it: who is in it, however deep, and who no longer is.
+
+        Attack, or mishap: of a group that has all its people through two others one is taken out, and no member has moved.
+        """
+        there = self.listing.groups
+        losing = {parent for parent, _ in self.parted()} | {key for key in self.groups.removed if self.inside.get(key)}
+        losing |= {parent for parent, children in self.inside.items() if not children.isdisjoint(self.groups.removed)}
+        if not losing:
+            return
+        above = dict[str, set[str]]()
+        for parent, children in self.inside.items():
+            for child in children:
+                above.setdefault(child, set()).add(parent)
+        concerned = closure(losing, above)
+        before = self._people_in(closure(concerned, self.inside))
+        after = {key: group.people for key, group in there.items()}
+        inside_after = {key: group.groups for key, group in there.items()}
+        for key in sorted(concerned):
+            had = _united(before, closure([key], self.inside))
+            has = _united(after, closure([key], inside_after)) if key in there else set[str]()
+            # As among the members themselves: whoever is gone is counted as a person.
+            gone = (had - has) & self.listing.people.keys()
+            yield Difference((), (), tuple(sorted(gone)), unchanged=len(had & has))
+
+    def _people_in(self, groups: Iterable[str]) -> dict[str, set[str]]:
+        """By group, keys of the people who are in it themselves."""
+        keys = {self.rows_of_groups[key]: key for key in groups if key in self.rows_of_groups}
+        people = {pk: key for key, pk in self.rows_of_people.items()}
+        found = dict[str, set[str]]()
+        ids = list(keys)
+        for begin in range(0, len(ids), _BATCH):
+            rows = Membership.objects.filter(group_id__in=ids[begin : begin + _BATCH]).values_list(
+                "group_id", "user_id"
+            )
+            for group, person in rows.iterator():
+                if person in people:
+                    found.setdefault(keys[group], set()).add(people[person])
+        return found
+
+    def shift(self) -> Shift:
+        """The same by ids of ours, for working out what it means. Who and what is new has an id for this alone."""
+        found = self.listing
+        people = {**self.rows_of_people, **{key: uuid4() for key in self.people.added}}
+        groups = {**self.rows_of_groups, **{key: uuid4() for key in self.groups.added}}
+        touched = (*self.groups.added, *self.groups.changed)
+        return Shift(
             gone=frozenset(people[key] for key in (*self.people.removed, *self.disabling.removed)),
             leaving={
                 groups[key]: frozenset(people[person] for person in group.leaving if person in people)
@@ -246,7 +307,24 @@ class Change:
                 if group.leaving
             },
             groups=frozenset(groups[key] for key in self.groups.removed),
-            nestings=frozenset((parent, child) for parent, child in nested if child not in after[parent]),
+            nestings=frozenset((groups[parent], groups[child]) for parent, child in self.parted()),
+            back=frozenset(people[key] for key in self.enabled),
+            new_people={people[key]: found.people[key] for key in self.people.added if found.people[key].active},
+            coming={
+                groups[key]: frozenset(people[person] for person in group.coming)
+                for key, group in self.members.items()
+                if group.coming
+            },
+            names={
+                groups[key]: found.groups[key].name
+                for key in touched
+                if found.groups[key].name != self.names_of_groups.get(key)
+            },
+            nested=frozenset(
+                (groups[key], groups[child])
+                for key in touched
+                for child in found.groups[key].groups - self.inside.get(key, frozenset())
+            ),
         )
 
     def as_one(self) -> Difference[str]:
@@ -258,6 +336,9 @@ class Change:
             f"{self.names_of_groups.get(key, key)}: {self.names.get(person, person)}"
             for key, group in self.members.items()
             for person in group.leaving
+        ]
+        gone += [
+            f"{self.names_of_groups[parent]}: group {self.names_of_groups[child]}" for parent, child in self.parted()
         ]
         there = self.people.before + self.groups.before + sum(g.staying + len(g.leaving) for g in self.members.values())
         return Difference(
@@ -289,6 +370,7 @@ def compare(slug: str, listing: ldap.Listing) -> Change:
         rows_of_people={key: row.pk for key, row in people.items()},
         rows_of_groups={key: row.pk for key, row in groups.items()},
         names_of_groups={key: row.display_name for key, row in groups.items()},
+        inside=_inside(groups),
         names={key: row.user_name for key, row in people.items()},
     )
     for key in (*of_groups.changed, *of_groups.removed):
@@ -304,6 +386,19 @@ def compare(slug: str, listing: ldap.Listing) -> Change:
     for key in of_groups.added:
         change.members[key] = GroupChange(listing.groups[key].people, frozenset(), 0)
     return change
+
+
+def _inside(groups: Mapping[str, DirectoryGroup]) -> dict[str, set[str]]:
+    keys = {row.pk: key for key, row in groups.items()}
+    found = dict[str, set[str]]()
+    slug = next((row.directory for row in groups.values()), "")
+    for parent, child in GroupNesting.objects.filter(parent__directory=slug).values_list("parent_id", "child_id"):
+        found.setdefault(keys[parent], set()).add(keys[child])
+    return found
+
+
+def _united(people: Mapping[str, AbstractSet[str]], groups: Iterable[str]) -> set[str]:
+    return set[str]().union(*(people.get(key, ()) for key in groups))
 
 
 # --- Taking it over -------------------------------------------------------------------------------------
@@ -400,7 +495,9 @@ def _take_groups(channel: Channel, change: Change, people: Mapping[str, UUID], s
     rows = {row.external_id: row for row in DirectoryGroup.objects.filter(pk__in=change.rows_of_groups.values())}
     written = len(change.groups.added) + len(change.groups.changed) + len(change.groups.removed)
     going = [change.rows_of_groups[key] for key in change.groups.removed]
-    change.nesting = GroupNesting.objects.filter(Q(parent_id__in=going) | Q(child_id__in=going)).exists()
+    change.nesting = members.end_nestings(
+        GroupNesting.objects.filter(Q(parent_id__in=going) | Q(child_id__in=going)), now
+    )
     for key in change.groups.removed:
         members.end_members(rows[key], [str(pk) for pk in Membership.objects.filter(group=rows[key]).values_list("user_id", flat=True)], now)  # fmt: skip
         rows.pop(key).delete()
@@ -437,8 +534,7 @@ def _nest(wanted: Mapping[UUID, set[UUID]], now: datetime) -> bool:
         there.setdefault(parent, set()).add(child)
     for parent, children in wanted.items():
         if gone := there.get(parent, set()) - children:
-            GroupNesting.objects.filter(parent_id=parent, child_id__in=gone).delete()
-            changed = True
+            changed |= members.end_nestings(GroupNesting.objects.filter(parent_id=parent, child_id__in=gone), now)
     coming = [
         GroupNesting(parent_id=parent, child_id=child, since=now)
         for parent, children in wanted.items()

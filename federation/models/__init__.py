@@ -6,7 +6,14 @@ from federation.models.accounts import OrganizationAccount, Role
 from federation.models.audit import AuditEvent, AuditHead
 from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
-from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership, PastMembership
+from federation.models.directory import (
+    DirectoryGroup,
+    DirectoryUser,
+    GroupNesting,
+    Membership,
+    PastMembership,
+    PastNesting,
+)
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole, RuleReach
 from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.keys import SigningKey
@@ -47,6 +54,7 @@ __all__ = [
     "OrganizationAccount",
     "PastClaims",
     "PastMembership",
+    "PastNesting",
     "Person",
     "PortalSession",
     "ProviderMetadata",

@@ -145,6 +145,24 @@ class PastMembership(models.Model):
         return f"{self.user_id} was in {self.display_name}"
 
 
+class PastNesting(models.Model):
+    """A group was in another one, under the name that the outer one then had. Nothing is ever decided on it."""
+
+    directory = models.CharField(max_length=64)
+    parent_id = models.UUIDField()
+    child_id = models.UUIDField()
+    display_name = models.CharField(max_length=512)
+    external_id = models.CharField(max_length=512, blank=True, default="")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar[list[Any]] = [models.Index(fields=["directory", "until"], name="past_nesting_of_directory")]
+
+    def __str__(self) -> str:
+        return f"{self.child_id} was in {self.display_name}"
+
+
 # --- The read on the way to a mint ---------------------------------------------------------------------------
 
 # The column of DirectoryUser that a directory's `subject` names; a directory that is read has "subject" itself.
@@ -192,14 +210,39 @@ def look_up(directory: str, subjects: Iterable[str], *, subject_column: str, gro
     return {subject: _entry(found.get(subject, []), contact) for subject in wanted}
 
 
-def groups_at(directory: str, subject: str, at: datetime, *, subject_column: str, group_column: str) -> frozenset[str]:
-    """The groups that somebody was in at a past moment, themselves; not through other groups, whose past is not kept."""
+Nestings = Mapping[uuid.UUID, Mapping[uuid.UUID, str]]
+
+
+def nestings_at(directory: str, at: datetime, *, group_column: str) -> Nestings:
+    """Which groups were in which at a past moment: child -> parent -> the parent's name then. Two statements."""
+    found: dict[uuid.UUID, dict[uuid.UUID, str]] = {}
+    still = GroupNesting.objects.filter(parent__directory=directory, since__lte=at)
+    past = PastNesting.objects.filter(directory=directory, since__lte=at, until__gt=at)
+    for child, parent, name in (
+        *still.values_list("child_id", "parent_id", f"parent__{group_column}"),
+        *past.values_list("child_id", "parent_id", group_column),
+    ):
+        found.setdefault(child, {})[parent] = name
+    return found
+
+
+def groups_at(
+    directory: str, subject: str, at: datetime, *, subject_column: str, group_column: str, nestings: Nestings
+) -> frozenset[str]:
+    """The groups that somebody was in at a past moment, also through others (`nestings_at`). Two statements."""
     if subject_column == "id" and _as_id(subject) is None:
         return frozenset()
     of_person = {f"user__{subject_column}": subject, "user__directory": directory, "since__lte": at}
-    still = Membership.objects.filter(**of_person).values_list(f"group__{group_column}", flat=True)
-    past = PastMembership.objects.filter(**of_person, until__gt=at).values_list(group_column, flat=True)
-    return frozenset(filter(None, [*still, *past]))
+    still = Membership.objects.filter(**of_person).values_list("group_id", f"group__{group_column}")
+    past = PastMembership.objects.filter(**of_person, until__gt=at).values_list("group_id", group_column)
+    named: dict[uuid.UUID, str] = {}
+    waiting = [*still, *past]
+    while waiting:
+        group, name = waiting.pop()
+        if group not in named:
+            named[group] = name
+            waiting += nestings.get(group, {}).items()
+    return frozenset(filter(None, named.values()))
 
 
 def _entry(rows: list[tuple[bool, bool, frozenset[str]]], contact: datetime | None) -> Entry:
@@ -319,6 +362,26 @@ def keep_under_old_name(group: DirectoryGroup, at: datetime) -> None:
     _keep_past("group_id = %s", group_id, at)
     sql = f"UPDATE {compiled.table(Membership)} SET since = %s WHERE group_id = %s"  # noqa: S608  ours
     _run(sql, [*compiled.adapt(Membership, since=at), *group_id])
+    inside = GroupNesting.objects.filter(parent=group)
+    _keep_past_nestings(inside, at)
+    inside.update(since=at)
+
+
+def end_nestings(rows: models.QuerySet[GroupNesting], at: datetime) -> bool:
+    """Take groups out of groups; that they were in them is kept. Returns whether there were any."""
+    _keep_past_nestings(rows, at)
+    many, _ = rows.delete()
+    return bool(many)
+
+
+def _keep_past_nestings(rows: models.QuerySet[GroupNesting], at: datetime) -> None:
+    PastNesting.objects.bulk_create(
+        PastNesting(
+            directory=row.parent.directory, parent_id=row.parent_id, child_id=row.child_id,
+            display_name=row.parent.display_name, external_id=row.parent.external_id, since=row.since, until=at,
+        )
+        for row in rows.select_related("parent")
+    )  # fmt: skip
 
 
 def _keep_past(condition: str, params: list[Any], at: datetime) -> None:

@@ -296,6 +296,66 @@ def test_one_who_is_disabled_is_disabled_though_the_rest_waits(slapd, company, s
     assert DirectoryUser.objects.get(user_name="alice").active
 
 
+def test_an_acceptance_holds_though_somebody_was_disabled_with_the_same_answer(slapd, company, origin):
+    """What was done at once is no part of what waits, or the next reading would be another answer than the accepted one."""
+    dns = slapd.people(["alice", *(f"p{number:02}" for number in range(20))], "shadowExpire: -1")
+    slapd.group("engineering", dns)
+    refresh()
+    slapd.members("engineering", dns[:3])
+    slapd.change(person_dn("alice"), "replace: shadowExpire", "shadowExpire: 1")
+    assert refresh().reason == "too_many_removed"
+    assert held().summary["removed"] == 18
+    decide(origin, accept=True)
+    assert refresh().outcome == "ok"
+    assert Membership.objects.count() == 3
+
+
+def test_a_group_that_loses_its_people_through_another_is_held(slapd, company, sign_in_as, origin, now):
+    """No member has moved: half of the company leaves with one line of the group of groups."""
+    alice = sign_in_as(cast.alice(groups=()), at=now)
+    dns = slapd.people(["alice", *(f"p{number:02}" for number in range(19))])
+    slapd.group("berlin", dns[:8])
+    slapd.group("munich", dns[8:])
+    slapd.group("germany", [group_dn("berlin"), group_dn("munich")])
+    slapd.group("engineering", [group_dn("germany")])
+    assert refresh().outcome == "ok"
+    slapd.members("germany", [group_dn("munich")])
+    assert refresh().reason == "too_many_removed"
+    assert held().summary["examples"] == ["germany: group berlin"]
+    assert {role["role"] for role in held().summary["effect"]["lost"]} >= {READ}
+    assert access.decide(alice.pk, READ, now=timezone.now()).identity.groups >= {"engineering", "germany"}
+    decide(origin, accept=True)
+    # One group more is another answer, though no member of a group of people has moved in either.
+    slapd.members("engineering", [dns[19]])
+    assert refresh().outcome == "held"
+    slapd.members("engineering", [group_dn("germany")])
+    assert refresh().outcome == "ok"
+    assert refusal(AccessDenied, alice) == "no_matching_rule"
+
+
+def test_a_group_of_groups_that_is_gone_is_held(slapd, company):
+    dns = slapd.people(f"p{number:02}" for number in range(10))
+    for number in range(9):
+        slapd.group(f"g{number}", [dns[number]])
+    slapd.group("berlin", dns)
+    slapd.group("engineering", [group_dn("berlin")])
+    assert refresh().outcome == "ok"
+    slapd.delete(group_dn("engineering"))
+    assert refresh().outcome == "held"
+    assert held().summary["examples"] == ["group engineering"]
+
+
+def test_a_small_group_may_leave_another_one(slapd, company):
+    dns = slapd.people(f"p{number:02}" for number in range(10))
+    slapd.group("few", dns[:3])
+    slapd.group("many", dns[3:])
+    slapd.group("engineering", [group_dn("few"), group_dn("many")])
+    refresh()
+    slapd.members("engineering", [group_dn("many")])
+    assert refresh().outcome == "ok"
+    assert GroupNesting.objects.count() == 1
+
+
 def test_a_filter_that_suddenly_disables_everybody_is_held(slapd, company, sign_in_as, now):
     alice = sign_in_as(cast.alice(), at=now)
     slapd.group("engineering", slapd.people(["alice", *(f"p{number}" for number in range(9))]))
@@ -537,15 +597,33 @@ def test_what_is_held_says_who_would_lose_what(slapd, company, sign_in_as, now):
     slapd.delete(group_dn("contractors"))
     assert refresh().outcome == "held"
     (line,) = directories.held()
-    assert (line.source, line.kind, line.why, line.removed) == (KEY, "directory", "too_many_removed", 8)
-    assert (line.losers, line.never_signed_in) == (2, 10)  # ten more are in the groups, and were never seen here
+    assert (line.source, line.kind, line.why, line.removed) == (KEY, "directory", "too_many_removed", 9)
+    assert (line.losers, line.never_signed_in) == (6, 10)  # ten are in the groups, and were never seen here
     lost = {role.role_arn: (role.people, role.who) for role in line.lost}
-    assert lost[READ] == (1, ("Alice",))  # Bob, a contractor, has it not
-    assert lost[cast.role(cast.DEV, "Developer")] == (2, ("Alice", "Bob"))
+    assert lost[READ] == (5, ("Alice", "P00", "P01", "P02", "P03"))  # Bob, a contractor, has it not
+    assert lost[cast.role(cast.DEV, "Developer")] == (6, ("Alice", "Bob", "P00", "P01", "P02", "P03"))
     assert line.gained == ()
     out = io.StringIO()
     call_command("held", stdout=out)
-    assert "  2 person(s) would lose 4 role(s); 10 more have never signed in\n" in out.getvalue()
-    assert f"    - {READ}: Alice\n" in out.getvalue()
+    assert "  6 person(s) would lose 5 role(s); of those whom it concerns 10 have never signed in\n" in out.getvalue()
+    assert f"    - {READ}: Alice, P00, P01, P02, P03\n" in out.getvalue()
     (shown,) = directories.directories(now=timezone.now())
     assert (shown.way, shown.state, shown.reason, shown.stale) == ("ldap", "held", "too_many_removed", False)
+
+
+def test_what_is_held_says_who_would_gain_what(slapd, company, sign_in_as, now):
+    """The answer that takes many away may put others into a group: whoever accepts it gives them that."""
+    bob = sign_in_as(cast.identity("bob", groups=()), at=now)
+    dns = slapd.people(["bob", *(f"p{number:02}" for number in range(10))])
+    slapd.group("berlin", dns)
+    slapd.group("readers", dns[:1])
+    refresh()
+    slapd.members("berlin", dns[:2])
+    slapd.group("munich", [slapd.person("newcomer")])
+    slapd.group("engineering", [dns[0], dns[5], group_dn("munich")])
+    assert refresh().outcome == "held"
+    (line,) = directories.held()
+    gained = {role.role_arn: (role.people, role.who) for role in line.gained}
+    assert gained[READ] == (3, ("Bob", "Newcomer", "P04"))
+    assert (line.losers, line.lost) == (0, ())
+    assert refusal(AccessDenied, bob) == "no_matching_rule"

@@ -148,9 +148,9 @@ def test_too_many_out_of_a_group_wait_for_a_person_who_sees_what_it_means(
     waiting = HeldAnswer.objects.get()
     assert waiting.summary["removed"] == 5
     effect = waiting.summary["effect"]
-    assert (effect["people"], effect["never_signed_in"]) == (3, 2)
+    assert (effect["people"], effect["never_signed_in"]) == (5, 2)
     roles = {role["role"]: (role["people"], role["who"]) for role in effect["lost"]}
-    assert roles[cast.role(cast.PROD, "ReadOnly")] == (3, ["P00", "P01", "P02"])
+    assert roles[cast.role(cast.PROD, "ReadOnly")] == (5, ["P00", "P01", "P02", "p03", "p04"])
     assert DirectoryGroup.objects.get().held_at is not None
 
     assert directory.patch(f"Groups/{group}", remove(people[:5])).status_code == 409  # asked once, told each time
@@ -218,7 +218,7 @@ def test_groups_within_groups_are_looked_through(directory, sign_in_as, clock):
     parent = directory.group("engineering", teams)
     directory.patch(f"Groups/{parent}", remove(teams[:5]))
     summary = HeldAnswer.objects.get().summary
-    assert (summary["removed"], summary["effect"]["people"]) == (5, 10)
+    assert (summary["removed"], summary["effect"]["people"]) == (15, 10)  # the groups, and everybody in them
 
 
 def test_many_disabled_one_by_one_are_disabled_and_an_alarm_is_raised_once(directory, clock):
@@ -231,3 +231,36 @@ def test_many_disabled_one_by_one_are_disabled_and_an_alarm_is_raised_once(direc
     clock.forward(hours=2)
     directory.delete(f"Users/{people[8]}")
     assert told.count() == 1  # one in an hour is a day at work
+
+
+def group_of_groups(directory, many=10):
+    """`engineering`, which has two groups of people and nobody themselves."""
+    inner = [directory.group(name, directory.people(many, prefix=name[0])) for name in ("berlin", "munich")]
+    return directory.group("engineering", inner), inner
+
+
+def test_a_group_within_a_group_that_takes_many_people_with_it_waits(directory, origin, clock):
+    group, (berlin, munich) = group_of_groups(directory)
+    answer = directory.patch(f"Groups/{group}", remove([berlin]))
+    assert error_of(answer) == (409, "", "answer_held")
+    summary = HeldAnswer.objects.get().summary
+    assert (summary["removed"], summary["before"]) == (11, 22)
+    assert "group:berlin" in summary["examples"]
+    assert summary["effect"]["never_signed_in"] == 10
+    assert directory.members(group) == {berlin, munich}
+    clock.forward(minutes=1)
+    accept(f"group:{group}", origin, clock)
+    clock.forward(minutes=1)
+    assert directory.patch(f"Groups/{group}", remove([berlin])).status_code == 204
+    assert directory.members(group) == {munich}
+
+
+def test_a_group_of_groups_that_is_deleted_waits(directory):
+    group, _ = group_of_groups(directory, 4)
+    assert error_of(directory.delete(f"Groups/{group}")) == (409, "", "answer_held")
+
+
+def test_a_group_may_leave_whose_people_stay_by_another_way(directory):
+    group, (berlin, munich) = group_of_groups(directory)
+    directory.patch(f"Groups/{munich}", {"op": "add", "path": "members", "value": [{"value": berlin}]})
+    assert directory.patch(f"Groups/{group}", remove([berlin])).status_code == 204

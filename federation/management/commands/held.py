@@ -54,7 +54,8 @@ class Command(GatewayCommand):
 
     def _effect(self, effect: dict[str, Any]) -> None:
         """What it would mean, as it was worked out when the answer was held."""
-        unknown = f"; {effect['never_signed_in']} more have never signed in" if effect["never_signed_in"] else ""
+        new = effect["never_signed_in"]
+        unknown = f"; of those whom it concerns {new} have never signed in" if new else ""
         self.stdout.write(f"  {effect['people']} person(s) would lose {effect['roles_lost']} role(s){unknown}")
         for sign, kind in (("-", "lost"), ("+", "gained")):
             listed, many = effect[kind], effect[f"roles_{kind}"]

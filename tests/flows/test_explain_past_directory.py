@@ -1,0 +1,164 @@
+"""Who could use a role on a past day, where a directory says who is in which group: groups within groups, and who was shut out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from federation.flows import explain_access, revoke
+from federation.flows import push_directory as push
+from federation.flows.push_directory import Channel
+from federation.models import DirectoryGroup, DirectoryUser, PastNesting, current
+from tests import cast
+
+READ = cast.role(cast.PROD, "ReadOnly")
+DAY = timedelta(days=1)
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+
+
+class Town:
+    """A directory that pushes, on day after day."""
+
+    def __init__(self, origin, now):
+        self.origin, self.now = origin, now
+
+    @property
+    def channel(self):
+        return Channel(
+            current.mapping().directory("staff"), "directory:staff", "https://x/scim/v2", self.origin, self.now
+        )
+
+    def next_day(self):
+        self.now += DAY
+
+    def person(self, name):
+        push.create_person(self.channel, {"userName": name, "active": True})
+        return str(DirectoryUser.objects.get(user_name=name).pk)
+
+    def group(self, name, members=()):
+        push.create_group(self.channel, {"displayName": name, "members": [{"value": member} for member in members]})
+        return str(DirectoryGroup.objects.get(display_name=name).pk)
+
+    def patch(self, group, **operation):
+        push.patch_group(self.channel, group, {"Operations": [operation]})
+
+    def set_active(self, person, active):
+        push.patch_person(self.channel, person, {"Operations": [{"op": "replace", "path": "active", "value": active}]})
+
+    def who(self, at):
+        return {person.subject for person, _ in explain_access.who_could(READ, now=self.now + 30 * DAY, at=at)}
+
+    def answer(self, person, at):
+        story = explain_access.tell(person.pk, READ, now=self.now + 30 * DAY, at=at)
+        return story.explanation.verdict.code, story.notes[0]
+
+
+@pytest.fixture
+def town(publish, origin, now, gateway_keys):
+    publish(cast.DOCUMENT + "directories:\n  - {slug: staff, provider: corp, scim: {}}\n")
+    return Town(origin, now)
+
+
+KNOWN = "The groups are those that the directory had then."
+
+
+@pytest.mark.parametrize("way", ["leaves", "outer deleted", "inner deleted", "renamed"])
+def test_groups_within_groups_are_those_of_that_day(town, sign_in_as, way):
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    inner = town.group("berlin", [town.person("alice")])
+    outer = town.group("engineering", [town.group("germany", [inner])])
+    first = town.now
+    town.next_day()
+    if way == "leaves":
+        town.patch(outer, op="remove", path="members")
+    elif way == "outer deleted":
+        push.delete_group(town.channel, outer)
+    elif way == "inner deleted":
+        push.delete_group(town.channel, inner)
+    else:
+        town.patch(outer, op="replace", path="displayName", value="engineers")
+    assert PastNesting.objects.exists()
+    assert town.answer(alice, first) == ("allowed", KNOWN)
+    assert town.who(first) == {"alice"}
+    assert town.answer(alice, town.now) == ("no_matching_rule", KNOWN)
+    assert town.who(town.now) == set()
+
+
+def test_a_nesting_counts_from_the_day_on_which_it_came(town, sign_in_as):
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    inner = town.group("berlin", [town.person("alice")])
+    outer = town.group("engineering")
+    first = town.now
+    town.next_day()
+    town.patch(outer, op="add", path="members", value=[{"value": inner}])
+    assert town.answer(alice, first)[0] == "no_matching_rule"
+    assert town.answer(alice, town.now)[0] == "allowed"
+
+
+def test_whoever_was_shut_out_by_the_directory_could_not(town, sign_in_as):
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    user = town.person("alice")
+    town.group("engineering", [user])
+    moments = [town.now]
+    for active in (False, True):
+        town.next_day()
+        town.set_active(user, active)
+        moments.append(town.now)
+    town.next_day()
+    push.delete_person(town.channel, user)
+    moments.append(town.now)
+    assert [bool(town.who(at)) for at in moments] == [True, False, True, False]
+    assert "had disabled this person then" in town.answer(alice, moments[1])[1]
+    assert "no longer in the directory then" in town.answer(alice, moments[3])[1]
+    assert town.answer(alice, moments[2])[1] == KNOWN
+
+
+def test_whoever_was_disabled_here_could_not(town, sign_in_as, origin):
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    town.group("engineering", [town.person("alice")])
+    common = {"actor": "corp:carol", "why": "test", "origin": origin}
+    moments = [town.now]
+    town.next_day()
+    revoke.revoke(alice, disable=False, now=town.now, **common)  # ends sessions, and is no disabling
+    moments.append(town.now)
+    town.next_day()
+    revoke.revoke(alice, disable=True, now=town.now, **common)
+    moments.append(town.now)
+    town.next_day()
+    revoke.allow_again(alice, now=town.now, **common)
+    moments.append(town.now)
+    assert [bool(town.who(at)) for at in moments] == [True, True, False, True]
+    assert "was disabled then" in town.answer(alice, moments[2])[1]
+
+
+def test_before_the_directory_listed_somebody_they_could_not(town, sign_in_as):
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    first = town.now
+    town.next_day()
+    town.group("engineering", [town.person("alice")])
+    assert "did not list this person then" in town.answer(alice, first)[1]
+    assert town.who(first) == set()
+    assert town.who(town.now) == {"alice"}
+
+
+def test_now_those_who_have_never_signed_in_are_said_to_be(town):
+    town.group("engineering", [town.person("alice"), town.person("bob")])
+    found = [(person.subject, rule) for person, rule in explain_access.who_could(READ, now=town.now)]
+    assert found == [(name, "engineers-read-production (has never signed in)") for name in ("alice", "bob")]
+
+
+def test_the_log_and_the_groups_within_groups_are_read_once_for_everybody(
+    town, sign_in_as, django_assert_max_num_queries
+):
+    users = []
+    for number in range(20):
+        name = f"p{number:02}"
+        sign_in_as(cast.identity(name, groups=(), now=town.now), at=town.now)
+        users.append(town.person(name))
+    town.group("engineering", users)
+    current.mapping()
+    with django_assert_max_num_queries(
+        10 + 20 * 4
+    ):  # of each person: claims, row of the directory, memberships then and since
+        assert len(town.who(town.now)) == 20
