@@ -39,7 +39,7 @@ def apply(text: str, *, author: str, comment: str, origin: Origin, now: datetime
         try:
             published = publish(
                 text, author=author, comment=comment, origin=origin, now=now,
-                dry_run=dry_run, only_on=shown.base, impact=shown.impact.as_dict(),
+                dry_run=dry_run, only_on=shown.base, impact=shown.as_dict(),
             )  # fmt: skip
         except RevisionMovedOn:
             if attempt == _TRIES - 1:

@@ -11,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from django.conf import settings
 
 from federation.errors import PersonDisabled, RolegateError, UnknownProvider
 from federation.flows import latest_word
+from federation.flows.latest_word import subject_column
+from federation.flows.newcomers import newcomers
 from federation.identity import Identity
 from federation.mapping.company import Company
 from federation.mapping.document import parse
@@ -40,13 +43,15 @@ class Preview:
     """What publishing `text` on revision `base` would do. `second_person`: why the author alone may not publish it, if so.
 
     `digest`: SHA-256 over base, text and effect: what is published must be what was previewed. `text` may hold a client
-    secret in clear, as it came; no traceback shows it.
+    secret in clear, as it came; no traceback shows it. `never_signed_in`: how many of the impact's people a directory lists
+    and nobody has seen here yet (`flows.newcomers`).
     """
 
     base: int
     text: str = field(repr=False)
     document: Document = field(repr=False)
     impact: Impact
+    never_signed_in: int
     second_person: tuple[SecondPersonCode, ...]
     digest: str
     diff: str = field(repr=False)
@@ -56,6 +61,10 @@ class Preview:
         """Whether publishing it wants a typed confirmation: production gets more, or is no longer production."""
         return not {"production", "unmarked"}.isdisjoint(self.second_person)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The impact as plain data, with how many of its people have never signed in."""
+        return {**self.impact.as_dict(), "never_signed_in": self.never_signed_in}
+
 
 def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
     """Compare `text` with the revision in force, on the people of today. Raises DocumentError with every fault."""
@@ -64,7 +73,10 @@ def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
     completed = current.completed(document)
     after = compile_mapping(completed)
     # The document in force comes completed with what the organization says; compared is like with like.
-    people = list(everybody(before, current.CurrentMapping(before.number + 1, "", 0, 0, completed, after), now=now))
+    draft = current.CurrentMapping(before.number + 1, "", 0, 0, completed, after)
+    people = list(_signed_in(before, draft, now=now))
+    seen = len(people)
+    people += _never_signed_in(before, draft, now=now)
     catalogue = reachable(both_reach(before.compiled, after))
     impact = assess(before.compiled, after, people, now, catalogue)
     draftsman = None if author is None else _draftsman(author, people)
@@ -78,6 +90,7 @@ def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
         text=text,
         document=document,
         impact=impact,
+        never_signed_in=len(people) - seen,
         second_person=why,
         digest=hashlib.sha256(bound.encode()).hexdigest(),
         diff=diff_to(text, before.number),
@@ -97,22 +110,49 @@ def diff_to(text: str, number: int) -> str:
 
 
 def everybody(before: current.CurrentMapping, after: current.CurrentMapping, *, now: datetime) -> Iterator[Somebody]:
-    """The people of today, each as either document would see them. One statement for 500 people and each of their directories."""
-    same = before.document.directories == after.document.directories
-    closed = [{p.slug for p in side.document.identity_providers if p.enabled} for side in (before, after)]
+    """The people of today, each as either document would see them: who has signed in, then whom a directory lists besides.
+
+    One statement for 500 people and each of their directories, and two more where a directory lists them.
+    """
+    yield from _signed_in(before, after, now=now)
+    yield from _never_signed_in(before, after, now=now)
+
+
+def _signed_in(before: current.CurrentMapping, after: current.CurrentMapping, *, now: datetime) -> Iterator[Somebody]:
     rows = Person.objects.filter(active=True, claims_at__isnull=False).order_by("provider", "subject")
     found = rows.iterator(chunk_size=_AT_ONCE)
     while people := list(islice(found, _AT_ONCE)):
-        old = latest_word.identities_of(people, before, now=now)
-        new = old if same else latest_word.identities_of(people, after, now=now)
-        for person, was, will in zip(people, old, new, strict=True):
-            if isinstance(was, PersonDisabled) and isinstance(will, PersonDisabled):
-                continue
-            if _has_left(person, before, after, now):
-                continue
-            one = _decidable(was, person.provider in closed[0])
-            other = one if was is will and closed[0] == closed[1] else _decidable(will, person.provider in closed[1])
-            yield Somebody(person.actor, person.name or person.subject, person.email, one, other)
+        yield from _as_seen(people, before, after, now)
+
+
+def _never_signed_in(
+    before: current.CurrentMapping, after: current.CurrentMapping, *, now: datetime
+) -> Iterator[Somebody]:
+    """Whom a directory lists that speaks for all groups of its people: where claims count besides, nothing can be said yet."""
+    listed = [one for side in (before, after) for one in side.document.directories if one.groups == "replace"]
+    told = set[str]()
+    for directory in {(one.slug, one.provider, subject_column(one)): one for one in listed}.values():
+        for people in newcomers(directory, now=now):
+            new = [person for person in people if person.actor not in told]
+            told.update(person.actor for person in new)
+            yield from _as_seen(new, before, after, now)
+
+
+def _as_seen(
+    people: Sequence[Person], before: current.CurrentMapping, after: current.CurrentMapping, now: datetime
+) -> Iterator[Somebody]:
+    same = before.document.directories == after.document.directories
+    closed = [{p.slug for p in side.document.identity_providers if p.enabled} for side in (before, after)]
+    old = latest_word.identities_of(people, before, now=now)
+    new = old if same else latest_word.identities_of(people, after, now=now)
+    for person, was, will in zip(people, old, new, strict=True):
+        if isinstance(was, PersonDisabled) and isinstance(will, PersonDisabled):
+            continue
+        if _has_left(person, before, after, now):
+            continue
+        one = _decidable(was, person.provider in closed[0])
+        other = one if was is will and closed[0] == closed[1] else _decidable(will, person.provider in closed[1])
+        yield Somebody(person.actor, person.name or person.subject, person.email, one, other)
 
 
 def _has_left(person: Person, before: current.CurrentMapping, after: current.CurrentMapping, now: datetime) -> bool:

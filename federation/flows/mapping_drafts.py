@@ -233,7 +233,7 @@ def hand_over(
         row = _locked(draft_id, (MappingDraft.Status.DRAFT,))
         if row.version != draft.version:
             raise DraftChanged("draft_changed")
-        row.status, row.digest, row.preview = MappingDraft.Status.WAITING, shown.digest, shown.impact.as_dict()
+        row.status, row.digest, row.preview = MappingDraft.Status.WAITING, shown.digest, shown.as_dict()
         row.comment, row.note, row.changed_at = comment.strip()[:1000], "", now
         row.save()
         _record(row, "handed_over", person, origin, now, why=list(shown.second_person))
@@ -336,13 +336,13 @@ def _put_in_force(
             origin=origin,
             now=now,
             only_on=draft.base,
-            impact=shown.impact.as_dict(),
+            impact=shown.as_dict(),
             published_by="" if own else person.actor,
         )
         if not published.changed:
             raise NothingToPublish("nothing_to_publish")
         row.status, row.decided_at, row.decided_by = MappingDraft.Status.PUBLISHED, now, person.actor
-        row.revision, row.digest, row.preview = published.number, shown.digest, shown.impact.as_dict()
+        row.revision, row.digest, row.preview = published.number, shown.digest, shown.as_dict()
         row.save()
         _record(row, "published", person, origin, now, revision=published.number)
     return published

@@ -26,13 +26,15 @@ from federation.aws.arns import parse_role_arn
 from federation.aws.partitions import partition
 from federation.directory.snapshot import difference
 from federation.errors import ConfigurationError, RolegateError
-from federation.flows import leases, runs, sources
+from federation.flows import catalogue_effect, leases, runs, sources
 from federation.flows.minting import mint_reader_token
 from federation.mapping.delegated import is_ours
+from federation.mapping.document import parse
 from federation.mapping.rules import Account
 from federation.models import current
 from federation.models.accounts import OrganizationAccount, Role, search_text
 from federation.models.catalogue import ACCOUNT
+from federation.models.mapping import MappingRevision
 from federation.models.sync import Source
 
 log = structlog.get_logger(__name__)
@@ -166,7 +168,9 @@ def _take_organization(
     records = {record.id: record for record in found}
     before = {row.id: _as_record(row).digest for row in OrganizationAccount.objects.filter(present=True)}
     change = difference(before, {account_id: record.digest for account_id, record in records.items()})
-    sources.brake(ORGANIZATION, change, now=now)
+    sources.brake(
+        ORGANIZATION, change, now=now, effect=lambda: catalogue_effect.effect_of_accounts(_of_the_organization_alone(change.removed))
+    )  # fmt: skip
     with transaction.atomic():
         if not lease.is_ours():
             raise leases.LeaseLost(ORGANIZATION)
@@ -184,6 +188,13 @@ def _take_organization(
         OrganizationAccount.objects.filter(id__in=change.removed).update(present=False, removed_at=now)
         sources.taken_over(ORGANIZATION, changed=not change.is_empty, counts={"accounts": len(found)}, now=now)
     return len(rows) + len(change.removed)
+
+
+def _of_the_organization_alone(account_ids: Sequence[str]) -> set[str]:
+    """Those that the mapping document does not name: they go with the organization's answer, and their roles with them."""
+    revision = MappingRevision.objects.order_by("-number").first()
+    named = {account.id for account in parse(revision.text).accounts} if revision is not None else set[str]()
+    return set(account_ids) - named
 
 
 _ACCOUNT_COLUMNS = [
@@ -221,7 +232,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
     records = {record.arn: record for record in listing.roles}
     change = difference(before, {arn: record.digest for arn, record in records.items()})
     key = source_of(account_id)
-    sources.brake(key, change, now=now)
+    sources.brake(key, change, now=now, effect=lambda: catalogue_effect.effect_of_roles(change.removed))
     with transaction.atomic():
         if not lease.is_ours():
             raise leases.LeaseLost(key)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from django.db import transaction
 from django.db.models import F, QuerySet
 
@@ -13,8 +14,10 @@ from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.directory.snapshot import Difference, hold
 from federation.errors import BadRequest, NotFound, RolegateError
+from federation.flows import background
 from federation.models.sync import HeldAnswer, Source
 
+log = structlog.get_logger(__name__)
 _SHOWN = 200
 
 
@@ -157,7 +160,8 @@ def decided(*, most: int) -> list[HeldAnswer]:
 
 
 def decide(key: str, *, accept: bool, actor: str, origin: Origin, now: datetime) -> HeldAnswer:
-    """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, if that says the same.
+    """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, if that says the same:
+    a source that the gateway reads is read again at once, if a worker is there.
 
     What was refused may be accepted after all, as long as no answer was taken over since.
     Raises NotFound where none waits, BadRequest where another has decided at the same moment.
@@ -183,5 +187,27 @@ def decide(key: str, *, accept: bool, actor: str, origin: Origin, now: datetime)
             removed=row.summary.get("removed", 0),
             digest=row.digest,
         )
+        if accept:
+            Source.objects.filter(pk=key).update(
+                attempted_at=None
+            )  # as if never tried: due at once, and before all others
+    if accept:
+        _read_again(key)
     row.decision = decision
     return row
+
+
+_READ_BY: Final[Mapping[str, str]] = {
+    "account": "refresh_catalogue", "organization": "refresh_catalogue", "directory": "refresh_directory",
+}  # fmt: skip
+
+
+def _read_again(key: str) -> None:
+    """The longer it takes, the more likely is another answer than the one that was accepted. What pushes sends it again."""
+    task = _READ_BY.get(key.partition(":")[0])
+    if task is None:
+        return
+    try:
+        background.send(task)
+    except background.BrokerAway as error:
+        log.warning("source_not_read_at_once", source=key, reason=error.reason)  # it is at its own time

@@ -41,7 +41,7 @@ def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json
     """Difference, impact, and which revision is in force now."""
     result = applied.published
     if as_json:
-        told = None if applied.preview is None else applied.preview.impact.as_dict()
+        told = None if applied.preview is None else applied.preview.as_dict()
         why = [] if applied.preview is None else list(applied.preview.second_person)
         plain = {"revision": result.number, "changed": result.changed, "dry_run": dry_run, "impact": told, "second_person": why}  # fmt: skip
         out.write(json.dumps(plain, ensure_ascii=False))
@@ -52,7 +52,8 @@ def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json
     if result.diff:
         out.write(result.diff)
     if applied.preview is not None:
-        out.write(as_text(applied.preview.impact, applied.preview.second_person))
+        shown = applied.preview
+        out.write(as_text(shown.impact, shown.second_person, never_signed_in=shown.never_signed_in))
     if dry_run:
         out.write(
             f"Dry run: revision {result.number} stays in force; applying would make revision {result.number + 1}."

@@ -24,15 +24,20 @@ _SAID: Final = {
 _NAMES, _ROLES, _COHORTS, _FINDINGS = 5, 20, 30, 30
 
 
-def as_text(impact: Impact, second_person: Sequence[SecondPersonCode] = ()) -> str:
-    """For a terminal; ends without a line break. Bounded: what is left out is counted."""
-    return "\n".join(_lines(impact, second_person))
+def as_text(impact: Impact, second_person: Sequence[SecondPersonCode] = (), *, never_signed_in: int = 0) -> str:
+    """For a terminal; ends without a line break. Bounded: what is left out is counted.
+
+    `never_signed_in`: how many of the people only a directory knows yet.
+    """
+    return "\n".join(_lines(impact, second_person, never_signed_in))
 
 
-def _lines(impact: Impact, second_person: Sequence[SecondPersonCode]) -> Iterator[str]:
+def _lines(impact: Impact, second_person: Sequence[SecondPersonCode], never_signed_in: int) -> Iterator[str]:
     counts = impact.counts
     undecided = f" ({counts['undecided']:,} of them cannot be decided on now)" if counts["undecided"] else ""
     yield f"Impact on {_people(counts['people'])}{undecided}:"
+    if never_signed_in:
+        yield f"  {never_signed_in:,} of them have never signed in and count with the groups that the directory has"
     if impact.is_empty:
         yield "  Nobody's access changes."
     else:

@@ -41,7 +41,7 @@ def preview(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         return page(request, "staff/mapping/preview.html", {**context, "stale": True})
     alone = mapping_drafts.may_publish_alone(row, shown, person)
     context |= {
-        "shown": shown, "impact": shown.impact.as_dict(), "alone": alone,
+        "shown": shown, "impact": shown.as_dict(), "alone": alone,
         "owners_only": mapping_drafts.refused_sections(row, shown, powers),
     }  # fmt: skip
     return page(request, "staff/mapping/preview.html", context)

@@ -17,7 +17,15 @@ from federation.flows.apply_mapping import apply
 from federation.flows.publish_mapping import RevisionMovedOn
 from federation.flows.staff_rights import StaffForbidden
 from federation.mapping.document import DocumentError
-from federation.models import AuditEvent, MappingDraft, MappingRevision, current
+from federation.models import (
+    AuditEvent,
+    DirectoryGroup,
+    DirectoryUser,
+    MappingDraft,
+    MappingRevision,
+    Membership,
+    current,
+)
 from federation.models.secrets import SecretNotSealable
 from tests import cast
 
@@ -516,6 +524,59 @@ def test_the_people_of_today(desk, people, sign_in_as, now):
     assert affected == {"Tom", away.name}
     assert (impact.people, impact.undecided) == (7, 1)
     assert gone.name not in affected
+
+
+@pytest.fixture
+def listed(publish, now):
+    """A directory that lists the people, and besides them three testers who have never signed in; one is disabled."""
+
+    def do(*, mode="replace"):
+        directory = f"directories:\n  - {{slug: staff, provider: corp, scim: {{}}, groups: {mode}}}\n"
+        publish(DOCUMENT + directory)
+        groups = {}
+        for name, group, active in (
+            ("mike", "mappers", True), ("mona", "mappers", True), ("carol", "cloud-platform", True), ("tom", "testers", True),
+            ("nia", "testers", True), ("ned", "testers", True), ("nan", "testers", False),
+        ):  # fmt: skip
+            user = DirectoryUser.objects.create(
+                directory="staff", user_name=name, user_name_key=name, name=name.title(), active=active, created_at=now, modified_at=now
+            )  # fmt: skip
+            if group not in groups:
+                groups[group] = DirectoryGroup.objects.create(directory="staff", display_name=group, created_at=now, modified_at=now)  # fmt: skip
+            Membership.objects.create(user=user, group=groups[group], since=now)
+        return directory
+
+    return do
+
+
+def test_the_people_of_today_are_also_those_whom_a_directory_lists(desk, listed, origin, now):
+    """A new department is pushed and the mapping is written before anybody of it has signed in."""
+    applied = apply(SMALL + listed(), author="test", comment="", origin=origin, now=now, dry_run=True)
+    impact = applied.preview.impact
+    assert {person.label for cohort in impact.cohorts for person in cohort.people} == {"Tom", "Nia", "Ned"}
+    assert (impact.counts["people_gain"], applied.preview.never_signed_in) == (3, 2)
+    assert applied.preview.as_dict()["never_signed_in"] == 2
+    assert len({person.key for cohort in impact.cohorts for person in cohort.people}) == 3
+
+
+def test_what_a_directory_does_not_speak_for_is_not_guessed(desk, listed, origin, now):
+    """Where claims count besides, nobody knows what they will say."""
+    applied = apply(SMALL + listed(mode="add"), author="test", comment="", origin=origin, now=now, dry_run=True)
+    assert applied.preview.never_signed_in == 0
+    assert {person.label for cohort in applied.preview.impact.cohorts for person in cohort.people} == {"Tom"}
+
+
+def test_one_who_is_listed_under_anothers_session_name_is_not_taken_for_them(desk, listed, people, now):
+    """Attack: a line of the directory called as a mapper's session hides what the mapper gains by their own draft."""
+    directory = listed()
+    DirectoryUser.objects.create(
+        directory="staff", user_name=people["mike"].session_name, user_name_key="x", created_at=now, modified_at=now
+    )
+    draft = desk.begin("mike", OWN + directory)
+    shown = desk.look("mike", draft)
+    assert "self" in shown.second_person
+    keys = [person.key for cohort in shown.impact.cohorts for person in cohort.people]
+    assert len(keys) == len(set(keys))
 
 
 def test_a_provider_that_is_switched_off_takes_everything(desk, origin, now):

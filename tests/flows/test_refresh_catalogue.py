@@ -23,8 +23,10 @@ from federation.aws import catalogue as adapter
 from federation.errors import AccessDenied, ConfigurationError
 from federation.flows import leases, sources
 from federation.flows import refresh_catalogue as flow
+from federation.flows import refresh_entitlements as entitlements
 from federation.flows.access import decide
 from federation.models import AuditEvent, HeldAnswer, Lease, OrganizationAccount, Role, Source, TaskRun, current
+from federation.queries import directories
 from tests import cast
 from tests.aws import paging
 from tests.aws.paging import FakeRole, Member, Reply
@@ -267,6 +269,21 @@ def test_the_brake_holds_and_the_last_good_listing_goes_on(double, sign_in_as, n
     assert sources.waiting() == []
 
 
+def test_what_is_held_says_who_would_lose_what(double, sign_in_as, now):
+    for person in (cast.alice(), cast.bob(), cast.carol()):
+        sign_in_as(person)
+    double.accounts[cast.PROD] = paging.roles("Developer", "ReadOnly", *(f"r{n}" for n in range(10)))
+    refresh(cast.PROD, now=now)
+    entitlements.refresh(now=now)
+    double.accounts[cast.PROD] = paging.roles("r0")
+    assert refresh(cast.PROD, now=now + HOUR).outcome == "held"
+    (line,) = directories.held()
+    assert (line.kind, line.losers, line.roles_lost, line.gained) == ("account", 1, 2, ())
+    assert {role.role_arn: (role.people, role.who) for role in line.lost} == {
+        cast.role(cast.PROD, name): (1, ("Alice",)) for name in ("Developer", "ReadOnly")
+    }  # Bob is a contractor, and has nothing in production
+
+
 def test_a_failure_to_write_leaves_the_old_state_whole(double, now, monkeypatch):
     refresh(now=now)
     before = list(Role.objects.order_by("arn").values())
@@ -476,6 +493,22 @@ def test_an_organization_that_shrinks_is_held(organization, now):
     assert read_organization(now + HOUR) == flow.Refreshed("organization", "held", "too_many_removed")
     assert OrganizationAccount.objects.filter(present=True).count() == 24
     assert Source.objects.get(pk="organization").version == 1
+
+
+def test_an_organization_that_shrinks_says_who_would_lose_what(organization, publish, sign_in_as, now):
+    """Only accounts that the document itself does not name go with it."""
+    publish(cast.DOCUMENT.replace(
+        "mapping:\n", "mapping:\n  - {name: everywhere, when: {groups: [engineering]}, allow: {roles: [Own], accounts: {organizational_units: ['*']}}}\n",
+    ))  # fmt: skip
+    sign_in_as(cast.alice())
+    organization.members += [Member(f"{n:012}", f"a{n}", "ou-1") for n in range(1, 21)]
+    read_organization(now)
+    entitlements.refresh(now=now)
+    organization.members = organization.members[:6]
+    assert read_organization(now + HOUR).outcome == "held"
+    (line,) = directories.held()
+    assert line.losers == 1
+    assert {role.role_arn for role in line.lost} == {cast.role(f"{n:012}", "Own") for n in range(3, 21)}
 
 
 def test_a_broken_organization_changes_nothing(organization, now):

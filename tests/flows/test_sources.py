@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from federation.directory.snapshot import difference
 from federation.errors import AwsError, BadRequest, NotFound
-from federation.flows import sources
+from federation.flows import background, sources
 from federation.models import AuditEvent, HeldAnswer, Source
 from tests.flows.test_leases import in_threads
 
@@ -148,6 +148,31 @@ def test_what_comes_besides_may_differ(source, now, origin):
     braked(answer(3), now + HOUR)
     decide(True, origin, now + HOUR)
     assert braked(difference(BEFORE, {"p00": "changed", "p01": "", "p02": "", "new": ""}), now + 2 * HOUR) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"),
+    [("directory:corp", ["refresh_directory"]), ("account:111122223333", ["refresh_catalogue"]), ("organization", ["refresh_catalogue"]), ("group:x", []), ("bulk:corp", [])],
+)  # fmt: skip
+def test_what_is_accepted_is_read_again_at_once(db, now, origin, monkeypatch, key, sent):
+    asked = []
+    monkeypatch.setattr(background, "send", lambda task, *ids: asked.append((task, *ids)))
+    sources.attempted(key, now=now)
+    with pytest.raises(sources.AnswerHeld):
+        sources.brake(key, answer(3), now=now)
+    sources.decide(key, accept=True, actor="corp:carol", origin=origin, now=now)
+    assert asked == [(task,) for task in sent]
+    assert Source.objects.get(pk=key).attempted_at is None
+
+
+def test_an_acceptance_stands_though_no_broker_is_there(source, now, origin, monkeypatch):
+    def away(task):
+        raise background.BrokerAway("broker_unreachable")
+
+    monkeypatch.setattr(background, "send", away)
+    assert braked(answer(3), now)
+    decide(True, origin, now)
+    assert decisions() == ["accepted"]
 
 
 def test_an_acceptance_counts_once(source, now, origin):
