@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from federation.mapping.document import parse
+from federation.mapping.reading import DocumentError
 from federation.mapping.rules import Directory, GraphOptions, LdapAttributes, LdapDirectory, ScimDirectory
+from federation.mapping.writing import to_yaml
 from tests.mapping.kit import HEAD, faults
 
 LDAP = "url: ldaps://dc1.example.com, base_dn: 'dc=example,dc=com'"
@@ -61,7 +63,7 @@ def test_a_directory_that_is_read():
         "ad",
         "corp",
         ldap=LdapDirectory(
-            url="ldaps://dc1.example.com:3269",
+            urls=("ldaps://dc1.example.com:3269",),
             base_dn="dc=example,dc=com",
             bind_dn="CORP\\rolegate",
             password="${AD_PASSWORD}",
@@ -124,7 +126,7 @@ def test_an_address_in_clear_or_with_more_in_it_is_refused(url):
 )
 def test_addresses_that_are_good(url):
     text = document(f"slug: d, provider: corp, ldap: {{url: '{url}', base_dn: 'dc=x'}}")
-    assert parse(text).directories[0].ldap.url == url
+    assert parse(text).directories[0].ldap.urls == (url,)
 
 
 @pytest.mark.parametrize("password", ["hunter2", "$LDAP", "${lower}", "x${LDAP}", "${LDAP}x", "sealed:v1.abc"])
@@ -193,3 +195,20 @@ def test_what_is_wrong_about_graph_is_said(graph, path, words):
 def test_graph_needs_the_clients_secret():
     (fault,) = faults(provider(f"{OIDC}, graph: {{}}"))
     assert (fault.path, "client_secret" in fault.message) == ("identity_providers[0].oidc.graph", True)
+
+
+def test_a_directory_may_have_several_servers():
+    text = document("slug: d, provider: corp, ldap: {url: ['ldaps://dc1', 'ldaps://dc2:3269'], base_dn: 'dc=x'}")
+    (directory,) = parse(text).directories
+    assert directory.ldap.urls == ("ldaps://dc1", "ldaps://dc2:3269")
+    assert parse(to_yaml(parse(text))).directories == (directory,)
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [("[]", "empty"), ("['ldaps://dc1', 'ldap://dc2']", "ldaps"), ("['ldaps://dc1', 'ldaps://dc1']", "twice")],
+)
+def test_each_of_several_servers_is_looked_at(urls, said):
+    with pytest.raises(DocumentError) as caught:
+        parse(document(f"slug: d, provider: corp, ldap: {{url: {urls}, base_dn: 'dc=x'}}"))
+    assert any("ldap.url" in fault.path and said in fault.message for fault in caught.value.faults)

@@ -192,12 +192,12 @@ corp = st.builds(
 entra = st.builds(lambda name, oidc, c: IdentityProvider("entra", name, None, oidc, c), texts, oidcs, claims)
 pem = st.sampled_from(["", "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"])
 clear_ldaps = st.builds(
-    LdapDirectory, url=st.just("ldap://ldap.example.com"), base_dn=st.just("dc=x"), start_tls=st.just(True)
+    LdapDirectory, urls=st.just(("ldap://ldap.example.com",)), base_dn=st.just("dc=x"), start_tls=st.just(True)
 )
 ldap_names = st.sampled_from(["uid", "sAMAccountName", "userCertificate;binary"])
 ldaps = st.builds(
     LdapDirectory,
-    url=st.sampled_from(["ldaps://ldap.example.com", "ldap://127.0.0.1:3890"]),
+    urls=st.sampled_from([("ldaps://ldap.example.com",), ("ldap://127.0.0.1:3890", "ldaps://ldap.example.com")]),
     base_dn=st.sampled_from(["dc=example,dc=com", "O=Über GmbH", "2.5.4.10=x"]),
     bind_dn=texts,
     password=st.sampled_from(["${A}", "${LDAP_PASSWORD}"]),

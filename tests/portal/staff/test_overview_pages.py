@@ -187,11 +187,11 @@ def test_a_held_answer_is_shown_with_its_effect_and_decided(console, held):
     held(
         effect={
             "people": 12,
-            "never_signed_in": 0,
+            "never_signed_in": 4,
             "roles_lost": 3,
-            "roles_gained": 0,
+            "roles_gained": 1,
             "lost": [{"role": "x", "people": 12, "who": ["Alice"]}],
-            "gained": [],
+            "gained": [{"role": cast.role(cast.PROD, "Administrator"), "people": 2, "who": ["Mallory"]}],
         }
     )
     browser = console("owner")
@@ -199,6 +199,9 @@ def test_a_held_answer_is_shown_with_its_effect_and_decided(console, held):
     shown = text_of(page)
     assert "38 of 40 would go" in shown
     assert cast.role(cast.PROD, "ReadOnly") in shown
+    assert cast.role(cast.PROD, "Administrator") in shown
+    assert "Mallory and more: 2" in shown
+    assert "4 people whom it concerns have never signed in" in shown
     answer = browser.submit(page, "/staff/held/decide", decision="accept")
     assert "Accepted" in text_of(browser.get(answer["Location"]))
     row = HeldAnswer.objects.get()
