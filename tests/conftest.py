@@ -7,10 +7,15 @@ import os
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import cast
 
 pytest_plugins = ["tests.no_skips"]
+
+# A machine that is busy with something else makes no property false.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 os.environ.setdefault("TEST_OIDC_SECRET", "test-oidc-client-secret-that-is-public")
 

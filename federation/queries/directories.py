@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from federation.flows import sources
+from federation.flows.latest_word import group_column, subject_column
 from federation.mapping.rules import Directory
 from federation.models import current
-from federation.models.directory import SOURCE, DirectoryGroup, DirectoryUser
+from federation.models.directory import SOURCE, DirectoryGroup, DirectoryUser, Entry, look_up
+from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
 
 
@@ -78,6 +81,66 @@ def _line(
         stale=directory.stale_after is not None and (stale_at is None or stale_at < now),
         people=active + inactive, inactive=inactive, group_count=groups[0], groups_held=groups[1],
         left_out={why: many for why, many in counts.items() if why not in ("people", "groups")},
+    )  # fmt: skip
+
+
+MOST_FOUND: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A person as one directory has them. `state`: active, inactive or deleted. `groups`: by the name that rules know, with
+    those that they are in through others; None where several of that name are listed, so that nobody can say. `person_id`:
+    of the person who signs in as them, None where nobody has yet.
+    """
+
+    directory: str
+    user_name: str
+    subject: str
+    name: str
+    email: str
+    state: Literal["active", "inactive", "deleted"]
+    changed_at: datetime
+    groups: tuple[str, ...] | None
+    person_id: UUID | None
+
+
+def listed(words: str) -> list[Listed]:
+    """What the directories say of whoever is called so: user name, e-mail or external id, in any case but whole; up to
+    MOST_FOUND. Four queries, and one for each directory.
+    """
+    text = words.replace("\x00", "").strip()
+    if not text:
+        return []
+    among = {one.slug: one for one in current.mapping().document.directories}
+    called = Q(user_name__iexact=text) | Q(email__iexact=text) | Q(external_id=text)
+    rows = list(
+        DirectoryUser.objects.filter(called, directory__in=among).order_by("directory", "user_name")[:MOST_FOUND]
+    )
+    subjects = {row.pk: str(getattr(row, subject_column(among[row.directory]))) for row in rows}
+    entries: dict[str, Mapping[str, Entry]] = {}
+    people: dict[tuple[str, str], UUID] = {}
+    for slug, directory in among.items():
+        theirs = [subjects[row.pk] for row in rows if row.directory == slug]
+        if theirs:
+            entries[slug] = look_up(
+                slug, theirs, subject_column=subject_column(directory), group_column=group_column(directory)
+            )
+            known = Person.objects.filter(provider=directory.provider, subject__in=theirs)
+            people |= {(slug, subject): pk for subject, pk in known.values_list("subject", "pk")}
+    return [
+        _listed(row, subjects[row.pk], entries[row.directory][subjects[row.pk]], people.get((row.directory, subjects[row.pk])))
+        for row in rows
+    ]  # fmt: skip
+
+
+def _listed(row: DirectoryUser, subject: str, entry: Entry, person_id: UUID | None) -> Listed:
+    state: Literal["active", "inactive", "deleted"] = "active" if row.active else "inactive"
+    groups: tuple[str, ...] | None = tuple(sorted(entry.groups)) if entry.known == 1 else None
+    if row.deleted_at is not None:
+        state, groups = "deleted", ()
+    return Listed(
+        row.directory, row.user_name, subject, row.name, row.email, state, row.deleted_at or row.modified_at, groups, person_id
     )  # fmt: skip
 
 

@@ -62,6 +62,7 @@ SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
             Place("staff-held", _("Held answers"), Capability.SEE_HELD),
             Place("staff-tokens", _("Tokens"), Capability.SEE_TOKENS),
             Place("staff-providers", _("Identity providers"), Capability.SEE_PROVIDERS),
+            Place("staff-directories", _("Directories"), Capability.SEE_PROVIDERS),
             Place("staff-rights", _("Rights"), Capability.SEE_RIGHTS),
         ),
     ),

@@ -6,6 +6,7 @@ from portal import converters
 from portal.staff import (
     audit,
     catalogue,
+    directories,
     held,
     mapping,
     mapping_editor,
@@ -23,6 +24,7 @@ from portal.staff import (
 converters.register()
 urlpatterns = [
     path("staff/", overview.overview, name="staff-home"),
+    path("staff/directories/", directories.directories, name="staff-directories"),
     path("staff/held/", held.held, name="staff-held"),
     path("staff/held/decide", held.decide, name="staff-held-decide"),
     path("staff/tokens/", tokens.tokens, name="staff-tokens"),
