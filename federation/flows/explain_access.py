@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from federation.aws.arns import parse_role_arn
-from federation.aws.trust import Severity
+from federation.aws.trust import Answer, Severity
 from federation.errors import NotFound, NotSignedIn, PersonDisabled, RolegateError
 from federation.flows import check_trust, latest_word
 from federation.flows.access import fresh_identities, fresh_identity
@@ -63,7 +63,8 @@ class Story:
     """The explanation, the moment and revision that it speaks of, what else matters (`notes`), and the last answer of AWS.
 
     `would_mint`: whether a mint would happen, "" or the code that stops it although the mapping says yes (a sign-in that is
-    too old, a disabled person). `trust`: what in the role's trust policy keeps people out today.
+    too old, a disabled person). `trust`: what in the role's trust policy keeps people out today. `trusted`: whether it lets
+    them in; None where that is not known: a past moment, a role that the catalogue does not have, a condition that AWS decides.
     """
 
     explanation: Explanation
@@ -73,6 +74,7 @@ class Story:
     stopped_by: str
     notes: tuple[str, ...]
     trust: tuple[str, ...]
+    trusted: bool | None
     last_use: LastUse | None
 
     def as_text(self) -> str:
@@ -81,6 +83,8 @@ class Story:
         lines = [self.explanation.as_text(), "", f"By revision {self.revision} at {self.at:%Y-%m-%d %H:%M} UTC{since}."]
         lines += self.notes
         lines += [f"Trust: {sentence}" for sentence in self.trust]
+        if self.trusted:
+            lines.append("Trust: the role's trust policy lets people in through the gateway.")
         if self.last_use is not None:
             lines.append(self.last_use.sentence())
         return "\n".join(lines)
@@ -96,6 +100,7 @@ class Story:
             "stopped_by": self.stopped_by or None,
             "notes": list(self.notes),
             "trust": list(self.trust),
+            "trusted": self.trusted,
             "last_use": None
             if used is None
             else {
@@ -138,6 +143,7 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
         if shut:
             said.insert(0, _SHUT_THEN[shut])
         said.append(_TODAYS)
+    trust, trusted = ((), None) if moment.is_past else _trust(role_arn)
     return Story(
         explanation=explained,
         at=moment.at,
@@ -145,7 +151,8 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
         claims_at=identity.verified_at if identity.verified_at.timestamp() else None,
         stopped_by=stopped_by,
         notes=tuple(said),
-        trust=() if moment.is_past else _trust(role_arn),
+        trust=trust,
+        trusted=trusted,
         last_use=_last_use(person, role_arn, moment.at),
     )
 
@@ -277,10 +284,15 @@ def _stopped_by(person: Person, mapping: current.CurrentMapping, now: datetime) 
     return ""
 
 
-def _trust(role_arn: str) -> tuple[str, ...]:
-    """What in the role's trust policy keeps people out, in sentences; () where nothing does or the policy is not known."""
+def _trust(role_arn: str) -> tuple[tuple[str, ...], bool | None]:
+    """What in the role's trust policy keeps people out, in sentences, and whether it lets them in (None: not known)."""
     report = check_trust.trust_of(role_arn)
-    return tuple(f.sentence for f in report.findings if f.severity is Severity.ERROR) if report is not None else ()
+    if report is None:
+        return (), None
+    errors = tuple(f.sentence for f in report.findings if f.severity is Severity.ERROR)
+    if errors:
+        return errors, False
+    return (), {Answer.YES: True, Answer.NO: False}.get(report.way.usable)
 
 
 def _last_use(person: Person, role_arn: str, at: datetime) -> LastUse | None:

@@ -246,6 +246,10 @@ class Explanation(Schema):
     stopped_by: Annotated[str | None, Field(description="What would stop a mint although the mapping says yes.")]
     notes: list[str]
     trust: Annotated[list[str], Field(description="What in the role's trust policy keeps people out.")]
+    trusted: Annotated[
+        bool | None,
+        Field(description="Whether the role's trust policy lets people in through the gateway; null: not known."),
+    ]
     last_use: Annotated[
         dict[str, str] | None, Field(description="The last time that the person asked AWS for this role.")
     ]

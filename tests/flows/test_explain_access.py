@@ -1,10 +1,13 @@
 """Why somebody has a role, now and on a past day; told from the revision, claims and roles that were in force then."""
 
+import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from federation.aws.arns import saml_provider_arn
+from federation.aws.gateway_trust import policy_of, recipients, saml_statement
 from federation.errors import NotFound
 from federation.flows import explain_access
 from federation.models import PastClaims, Person, Role, Source
@@ -105,6 +108,27 @@ def test_the_last_answer_of_aws_is_in_it(publish, sign_in_as, now, origin, aws):
     refused = tell(alice, now, cast.role(cast.PROD, "Owner")).last_use
     assert (refused.outcome, refused.reason, refused.request_id) == ("refused", "no_matching_rule", origin.request_id)
     assert origin.request_id in refused.sentence()
+
+
+def test_the_trust_policy_is_a_link_of_the_chain(publish, sign_in_as, now):
+    publish()
+    alice = sign_in_as(cast.alice())
+    assert tell(alice, now).trusted is None  # the catalogue does not have the role
+    policies = {
+        True: json.dumps(
+            policy_of(saml_statement(saml_provider_arn("aws", cast.PROD, "rolegate"), recipients("aws", "eu-west-1")))
+        ),
+        False: '{"Version": "2012-10-17", "Statement": []}',
+    }
+    role = Role.objects.create(arn=READ, account_id=cast.PROD, name="ReadOnly", seen_at=now)
+    for trusted, policy in policies.items():
+        Role.objects.filter(pk=role.pk).update(trust_policy=policy)
+        story = tell(alice, now)
+        assert (story.trusted, bool(story.trust)) == (trusted, not trusted)
+        assert ("lets people in through the gateway" in story.as_text()) is trusted
+        assert story.as_dict()["trusted"] is trusted
+    assert tell(alice, now, at=now - timedelta(0)).trusted is False
+    assert tell(alice, now + DAY, at=now).trusted is None  # the past of trust policies is not kept
 
 
 def test_everybody_who_could_use_a_role(publish, sign_in_as, now):
