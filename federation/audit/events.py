@@ -51,6 +51,7 @@ class Kind(StrEnum):
     ACCESS_REVIEWED = "access.reviewed"
     ACCESS_ENDED = "access.ended"
     DIRECTORY_DISABLES_MANY = "directory.disables_many"
+    DIRECTORY_EMPTIES_GROUP = "directory.empties_group"
     SESSIONS_ENDED = "sessions.ended"
     SERVICE_TOKEN_MADE = "service_token.made"
     SERVICE_TOKEN_REVOKED = "service_token.revoked"

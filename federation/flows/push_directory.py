@@ -5,7 +5,8 @@ person counts at once, whatever the number of such words: sessions, command line
 A group that loses more than four and more than a fifth of its people in one request, also through a group that leaves it, is
 another matter: that is mostly a directory that is broken or a filter that was changed. It waits for a person
 (`flows.sources`), and the directory is told.
-The same holds for one bulk request that disables so many. Where they are disabled one by one, an alarm is raised instead.
+The same holds for one bulk request that disables so many. Where they are disabled, or leave a group, one by one, an alarm is
+raised instead.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
@@ -41,6 +43,7 @@ from federation.models.directory import (
     DirectoryUser,
     GroupNesting,
     Membership,
+    PastMembership,
 )
 from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
@@ -269,6 +272,27 @@ def _tell_where_many_go(channel: Channel) -> None:
     )  # fmt: skip
 
 
+def _tell_where_a_group_empties(channel: Channel, group: DirectoryGroup) -> None:
+    """Alarm, once an hour, where more than a fifth of a group's people left it within one, by requests that each took a few.
+
+    Directories mostly send members one by one, which no brake sees.
+    """
+    since = channel.now - _AN_HOUR
+    still = Membership.objects.filter(group=group, user_id=OuterRef("user_id"))
+    left = PastMembership.objects.filter(group_id=group.pk, until__gte=since).exclude(Exists(still))
+    gone = left.values("user_id").distinct().count()
+    if gone <= FEW or gone <= MOST_OF_MANY * (gone + Membership.objects.filter(group=group).count()):
+        return
+    told = AuditEvent.objects.filter(kind=Kind.DIRECTORY_EMPTIES_GROUP, at__gte=since, data__group=str(group.pk))
+    if told.exists():
+        return
+    log.error("directory_empties_group", directory=group.directory, group=group.display_name, people=gone)
+    record_or_log(
+        Kind.DIRECTORY_EMPTIES_GROUP, actor=channel.actor, outcome="ok", origin=channel.origin, now=channel.now,
+        directory=group.directory, group=str(group.pk), group_name=group.display_name, people=gone,
+    )  # fmt: skip
+
+
 PersonChange = Literal["made", "changed", "disabled", "enabled", "deleted"]
 
 
@@ -365,6 +389,8 @@ def _change_group(channel: Channel, group_id: str, if_match: str, read: Any) -> 
             row.save(update_fields=["display_name", "external_id", "version", "modified_at"])
             _contact(channel, changed=True)
             _told_of_group(channel, row, "changed", added=added, removed=removed)
+            if removed and not accepted:
+                _tell_where_a_group_empties(channel, row)
         return row
 
     try:

@@ -52,6 +52,7 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ),
     ("directory.read", ""): _("The directory {directory} was read, and something had changed."),
     ("directory.disables_many", ""): _("The directory {directory} disables many people one by one."),
+    ("directory.empties_group", ""): _("The directory {directory} takes many people out of {group_name} one by one."),
     ("access.requested", "ok"): _("{actor} asked for {roles}: {why}."),
     ("access.requested", "refused"): _("A request for access by {actor} was refused: {reason}."),
     ("access.withdrawn", ""): _("{actor} withdrew a request for {roles}."),

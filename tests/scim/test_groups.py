@@ -233,6 +233,30 @@ def test_many_disabled_one_by_one_are_disabled_and_an_alarm_is_raised_once(direc
     assert told.count() == 1  # one in an hour is a day at work
 
 
+def test_many_who_leave_a_group_one_by_one_leave_it_and_an_alarm_is_raised_once(directory, clock):
+    """As directories mostly send it: a request for each member, which no brake sees."""
+    people = directory.people(12)
+    group = directory.group("engineering", people)
+    for person in people[:8]:
+        assert directory.patch(f"Groups/{group}", remove([person])).status_code == 204
+    told = AuditEvent.objects.filter(kind="directory.empties_group")
+    assert [(event.data["group_name"], event.data["people"]) for event in told] == [("engineering", 5)]
+    clock.forward(hours=2)
+    directory.patch(f"Groups/{group}", remove([people[8]]))
+    assert told.count() == 1  # one in an hour is a day at work
+
+
+def test_whoever_comes_back_has_not_left(directory):
+    people = directory.people(12)
+    group = directory.group("engineering", people)
+    for person in people[:8]:
+        directory.patch(f"Groups/{group}", remove([person]))
+        directory.patch(f"Groups/{group}", {"op": "add", "path": "members", "value": [{"value": person}]})
+    directory.patch(f"Groups/{group}", {"op": "replace", "path": "displayName", "value": "engineers"})
+    directory.patch(f"Groups/{group}", remove([people[0]]))
+    assert not AuditEvent.objects.filter(kind="directory.empties_group").exists()
+
+
 def group_of_groups(directory, many=10):
     """`engineering`, which has two groups of people and nobody themselves."""
     inner = [directory.group(name, directory.people(many, prefix=name[0])) for name in ("berlin", "munich")]
