@@ -126,6 +126,7 @@ ROLEGATE_TRUSTED_PROXIES: tuple[str, ...]
 ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
 ROLEGATE_EMAIL_FROM: str
+ROLEGATE_LETTER_LANGUAGE: str
 REDIS_URL: str
 CELERY_BROKER_URL: str
 
@@ -244,7 +245,13 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
     # Without a mail server no letter is written: who is asked finds the requests on their page.
     mail = env.mail_server("ROLEGATE_EMAIL_URL")
     sender = env.address("ROLEGATE_EMAIL_FROM", f"rolegate@{host}")
-    settings |= {**mail, "ROLEGATE_EMAIL_FROM": sender if mail else "", "EMAIL_TIMEOUT": 10}
+    language = env.choice("ROLEGATE_LETTER_LANGUAGE", "en", tuple(code for code, _ in LANGUAGES))
+    settings |= {
+        **mail,
+        "ROLEGATE_EMAIL_FROM": sender if mail else "",
+        "EMAIL_TIMEOUT": 10,
+        "ROLEGATE_LETTER_LANGUAGE": language,
+    }
     settings["LOGGING"] = logging_config(settings["ROLEGATE_LOG_LEVEL"])
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")  # the gateway never looks for AWS keys of its own
     return settings

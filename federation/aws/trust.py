@@ -33,6 +33,7 @@ from federation.aws.trust_policy import (
     read,
 )
 from federation.mapping.rules import Federation
+from federation.said import say
 
 __all__ = [
     "CODES",
@@ -66,39 +67,39 @@ ERROR, DANGER, WARNING, INFO = Severity.ERROR, Severity.DANGER, Severity.WARNING
 
 CODES: Mapping[str, str] = MappingProxyType(
     {
-        "not_json": "the trust policy is not JSON",
-        "not_a_policy": "the trust policy is JSON, but no policy",
-        "statement_malformed": "a statement that IAM would not take",
-        "role_arn_unusable": "a role whose ARN the gateway never uses",
-        "reserved_role": "a role that AWS keeps for itself or for IAM Identity Center",
-        "reader_role": "the gateway's own reader: not for people",
-        "saml_unavailable": "SAML cannot work in the account's partition",
-        "gateway_not_trusted": "no statement names the gateway's provider",
-        "wrong_provider": "it trusts a provider that looks like the gateway's and is not",
-        "wrong_federation": "it trusts the gateway by the way that the account does not use",
-        "wrong_action": "it names the gateway's provider, but not the call",
-        "denied": "a Deny statement hits the gateway",
-        "tag_session_missing": "sts:TagSession is not allowed",
-        "set_source_identity_missing": "sts:SetSourceIdentity is not allowed",
-        "audience_wrong": "the condition on the audience names another one",
-        "audience_one_region": "the condition on the audience knows some regions' sign-in address only",
-        "audience_missing": "no condition on the audience",
-        "whole_provider": "no condition at all",
-        "subject_wrong": "the condition on the subject never holds for people",
-        "subject_wildcard": "another OIDC provider: any of its tenants' workloads can use the role",
-        "external_id_wanted": "a condition on sts:ExternalId, which no federated call has",
-        "mfa_wanted": "a condition on IAM's MFA, which no federated call has",
-        "session_name_wanted": "a condition on the session name or source identity that never holds",
-        "condition_never_met": "another condition that never holds",
-        "condition_unknown": "a condition that only the call itself decides",
-        "limited_to_some": "a condition on who asks, or on tags",
-        "principal_star": "Principal * in an Allow statement",
-        "anyone_in_other_account": "trust in a whole other account",
-        "federated_saml_other": "another SAML provider is trusted too",
-        "not_action": "Allow with NotAction",
-        "duration_impossible": "a maximum session duration that IAM does not have",
-        "duration_shortened": "a mapping asks for longer sessions than the role allows",
-        "role_missing": "a mapping points at a role that is not there",
+        "not_json": say("the trust policy is not JSON"),
+        "not_a_policy": say("the trust policy is JSON, but no policy"),
+        "statement_malformed": say("a statement that IAM would not take"),
+        "role_arn_unusable": say("a role whose ARN the gateway never uses"),
+        "reserved_role": say("a role that AWS keeps for itself or for IAM Identity Center"),
+        "reader_role": say("the gateway's own reader: not for people"),
+        "saml_unavailable": say("SAML cannot work in the account's partition"),
+        "gateway_not_trusted": say("no statement names the gateway's provider"),
+        "wrong_provider": say("it trusts a provider that looks like the gateway's and is not"),
+        "wrong_federation": say("it trusts the gateway by the way that the account does not use"),
+        "wrong_action": say("it names the gateway's provider, but not the call"),
+        "denied": say("a Deny statement hits the gateway"),
+        "tag_session_missing": say("sts:TagSession is not allowed"),
+        "set_source_identity_missing": say("sts:SetSourceIdentity is not allowed"),
+        "audience_wrong": say("the condition on the audience names another one"),
+        "audience_one_region": say("the condition on the audience knows some regions' sign-in address only"),
+        "audience_missing": say("no condition on the audience"),
+        "whole_provider": say("no condition at all"),
+        "subject_wrong": say("the condition on the subject never holds for people"),
+        "subject_wildcard": say("another OIDC provider: any of its tenants' workloads can use the role"),
+        "external_id_wanted": say("a condition on sts:ExternalId, which no federated call has"),
+        "mfa_wanted": say("a condition on IAM's MFA, which no federated call has"),
+        "session_name_wanted": say("a condition on the session name or source identity that never holds"),
+        "condition_never_met": say("another condition that never holds"),
+        "condition_unknown": say("a condition that only the call itself decides"),
+        "limited_to_some": say("a condition on who asks, or on tags"),
+        "principal_star": say("Principal * in an Allow statement"),
+        "anyone_in_other_account": say("trust in a whole other account"),
+        "federated_saml_other": say("another SAML provider is trusted too"),
+        "not_action": say("Allow with NotAction"),
+        "duration_impossible": say("a maximum session duration that IAM does not have"),
+        "duration_shortened": say("a mapping asks for longer sessions than the role allows"),
+        "role_missing": say("a mapping points at a role that is not there"),
     }
 )  # fmt: skip
 
@@ -193,7 +194,12 @@ def examine(
             Finding(
                 "duration_impossible",
                 WARNING,
-                f"The role's maximum session duration is read as {max_session_duration} seconds, and IAM knows {MIN_MAX_SESSION:,} to {MAX_MAX_SESSION:,}. Refresh the account; if it stays, set the duration anew in IAM.",
+                say(
+                    "The role's maximum session duration is read as {seconds} seconds, and IAM knows {least} to {most}. Refresh the account; if it stays, set the duration anew in IAM.",
+                    seconds=max_session_duration,
+                    least=f"{MIN_MAX_SESSION:,}",
+                    most=f"{MAX_MAX_SESSION:,}",
+                ),
             )
         )
     closed = _never_usable(role_arn, pointed=pointed)
@@ -202,7 +208,10 @@ def examine(
     try:
         trust = read(policy)
     except PolicyUnreadable as fault:
-        sentence = f"The trust policy cannot be read: {fault}. Refresh the account; if it stays, write the policy anew in IAM (Roles, Trust relationships)."
+        sentence = say(
+            "The trust policy cannot be read: {fault}. Refresh the account; if it stays, write the policy anew in IAM (Roles, Trust relationships).",
+            fault=fault,
+        )
         findings.append(Finding(fault.code, ERROR if pointed else WARNING, sentence))
         return _report(role_arn, gateway, (_OPEN_QUESTION, _OPEN_QUESTION), findings)
     reader = _Reader(trust, gateway, pointed=pointed, sends_tags=sends_tags)
@@ -229,10 +238,15 @@ def _never_usable(role_arn: str, *, pointed: bool) -> Finding | None:
     try:
         role = parse_role_arn(role_arn)
     except ArnInvalid as fault:
-        sentence = f"The gateway does not use roles with such an ARN ({fault.reason}). Give the role a name and a path of letters, digits and +=.@_- only."
+        sentence = say(
+            "The gateway does not use roles with such an ARN ({reason}). Give the role a name and a path of letters, digits and +=.@_- only.",
+            reason=fault.reason,
+        )
         return Finding("role_arn_unusable", severity, sentence)
     if role.name.startswith("AWSReservedSSO_") or role.path.startswith(("/aws-reserved/", "/aws-service-role/")):
-        sentence = "AWS keeps this role for itself or for IAM Identity Center, and nobody can change its trust policy. Make a role of your own with the same policies, and point the mapping at that."
+        sentence = say(
+            "AWS keeps this role for itself or for IAM Identity Center, and nobody can change its trust policy. Make a role of your own with the same policies, and point the mapping at that."
+        )
         return Finding("reserved_role", severity, sentence)
     return None
 
@@ -292,7 +306,9 @@ class _Reader:
             self._add(
                 "reader_role",
                 ERROR if self.pointed else INFO,
-                "This is the role with which the gateway reads the account: it trusts the gateway's own subject and no person. Point the mapping at another role.",
+                say(
+                    "This is the role with which the gateway reads the account: it trusts the gateway's own subject and no person. Point the mapping at another role."
+                ),
             )
         elif self.asked:
             self._usability(used)
@@ -344,11 +360,16 @@ class _Reader:
     def _malformed(self) -> None:
         for statement in self.trust.statements:
             if statement.inverted:
-                sentence = f"Statement {statement.number} has NotPrincipal, which IAM takes in no trust policy. Name the principals that are meant under Principal."
+                sentence = say(
+                    "Statement {number} has NotPrincipal, which IAM takes in no trust policy. Name the principals that are meant under Principal.",
+                    number=statement.number,
+                )
                 self._add("statement_malformed", ERROR if self.pointed else WARNING, sentence, statement.number)
             elif statement.fault:
-                sentence = (
-                    f"IAM would not take statement {statement.number}: {statement.fault}. Correct it, or take it out."
+                sentence = say(
+                    "IAM would not take statement {number}: {fault}. Correct it, or take it out.",
+                    number=statement.number,
+                    fault=statement.fault,
                 )
                 self._add("statement_malformed", ERROR if self.pointed else WARNING, sentence, statement.number)
 
@@ -358,7 +379,9 @@ class _Reader:
             self._add(
                 "saml_unavailable",
                 ERROR,
-                "SAML cannot be used in this account's partition: which audience AWS wants there is not known. Set federation: oidc for the account in the mapping document.",
+                say(
+                    "SAML cannot be used in this account's partition: which audience AWS wants there is not known. Set federation: oidc for the account in the mapping document."
+                ),
             )
             return
         if used.call is NO:
@@ -379,7 +402,11 @@ class _Reader:
             return
         calling = [s for s in named if s.covers(way.call)]
         if not calling:
-            sentence = f"Statement {named[0].number} names the gateway's provider, but does not allow {way.call}, which is the call. Add the action."
+            sentence = say(
+                "Statement {number} names the gateway's provider, but does not allow {action}, which is the call. Add the action.",
+                number=named[0].number,
+                action=way.call,
+            )
             self._add("wrong_action", ERROR, sentence, named[0].number)
         for statement in calling:
             for condition in statement.conditions:
@@ -396,52 +423,96 @@ class _Reader:
         for statement in hit:
             if statement.number in told:
                 continue
-            sentence = f"Statement {statement.number} denies the gateway {action}, and a denial wins over every permission. Except {way.provider} from it, or take it out."
+            sentence = say(
+                "Statement {number} denies the gateway {action}, and a denial wins over every permission. Except {provider} from it, or take it out.",
+                number=statement.number,
+                action=action,
+                provider=way.provider,
+            )
             self._add("denied", ERROR, sentence, statement.number)
         return bool(hit)
 
     def _not_trusted(self, way: Way) -> None:
         other = self.gateway.other_way
         if other.audiences and self.trust.decide(other.call, other.provider, other.context()) is not NO:
-            sentence = f"The role trusts the gateway by {_NAMES[other.kind]}, and the gateway comes to this account by {_NAMES[way.kind]}. Add the statement for {way.provider}, or set federation: {other.kind} for the account in the mapping document."
+            sentence = say(
+                "The role trusts the gateway by {other}, and the gateway comes to this account by {ours}. Add the statement for {provider}, or set federation: {kind} for the account in the mapping document.",
+                other=_NAMES[other.kind],
+                ours=_NAMES[way.kind],
+                provider=way.provider,
+                kind=other.kind,
+            )
             self._add("wrong_federation", ERROR if self.pointed else WARNING, sentence)
             return
         for statement in self.trust.statements:
             for arn in statement.federated:
                 if statement.allows and _looks_like(arn, way):
-                    sentence = f"Statement {statement.number} trusts {_quoted(arn)}, and the gateway's provider is {way.provider}. Trust that one."
+                    sentence = say(
+                        "Statement {number} trusts {found}, and the gateway's provider is {provider}. Trust that one.",
+                        number=statement.number,
+                        found=_quoted(arn),
+                        provider=way.provider,
+                    )
                     self._add("wrong_provider", ERROR, sentence, statement.number)
                     return
         if self.pointed:
-            sentence = f"The role does not trust the gateway, so nobody can use it. Add a statement for the provider {way.provider} to its trust policy."
+            sentence = say(
+                "The role does not trust the gateway, so nobody can use it. Add a statement for the provider {provider} to its trust policy.",
+                provider=way.provider,
+            )
             self._add("gateway_not_trusted", ERROR, sentence)
 
     def _never_met(self, way: Way, statement: Statement, condition: Condition) -> None:
         key = condition.key.lower()
-        where = f"Statement {statement.number}"
         if key == way.audience_key.lower():
             wanted = " or ".join(way.audiences)
-            sentence = f"{where} does not take the audience that the gateway's calls have: under {way.audience_key} must stand {wanted}."
+            sentence = say(
+                "Statement {number} does not take the audience that the gateway's calls have: under {key} must stand {values}.",
+                number=statement.number,
+                key=way.audience_key,
+                values=wanted,
+            )
             self._add("audience_wrong", ERROR, sentence, statement.number)
         elif key == "sts:externalid":
-            sentence = f"{where} wants an ExternalId, which only AssumeRole can bring, never a federated call. Take the condition out of the gateway's statement."
+            sentence = say(
+                "Statement {number} wants an ExternalId, which only AssumeRole can bring, never a federated call. Take the condition out of the gateway's statement.",
+                number=statement.number,
+            )
             self._add("external_id_wanted", ERROR, sentence, statement.number)
         elif key in ("aws:multifactorauthpresent", "aws:multifactorauthage"):
-            sentence = f"{where} wants an MFA device of IAM, and people who sign in at the company's identity provider have none there. Take the condition out, and ask for a second factor in the mapping: when: {{mfa: true}}."
+            sentence = say(
+                "Statement {number} wants an MFA device of IAM, and people who sign in at the company's identity provider have none there. Take the condition out, and ask for a second factor in the mapping: when: {{mfa: true}}.",
+                number=statement.number,
+            )
             self._add("mfa_wanted", ERROR, sentence, statement.number)
         elif key == way.subject_key.lower() and way.kind == "oidc":
             hint = (
-                " StringEquals knows no wildcards: that is StringLike."
+                say(" StringEquals knows no wildcards: that is StringLike.")
                 if condition.plain.startswith("StringEquals") and any("*" in v for v in condition.values)
                 else ""
             )
-            sentence = f"{where} lets in no person: the subject of people's tokens begins with {self.gateway.subject_prefix}.{hint} Correct the condition on {way.subject_key}, or leave it out: the gateway decides who may use the role."
+            sentence = say(
+                "Statement {number} lets in no person: the subject of people's tokens begins with {prefix}.{hint} Correct the condition on {key}, or leave it out: the gateway decides who may use the role.",
+                number=statement.number,
+                prefix=self.gateway.subject_prefix,
+                hint=hint,
+                key=way.subject_key,
+            )
             self._add("subject_wrong", ERROR, sentence, statement.number)
         elif key in _PEOPLE_KEYS:
-            sentence = f"{where} wants a {_quoted(condition.key)} that no person here has. People's session names are made of their e-mail address; aws:username exists for IAM users alone. Correct the condition or take it out."
+            sentence = say(
+                "Statement {number} wants a {key} that no person here has. People's session names are made of their e-mail address; aws:username exists for IAM users alone. Correct the condition or take it out.",
+                number=statement.number,
+                key=_quoted(condition.key),
+            )
             self._add("session_name_wanted", ERROR, sentence, statement.number)
         else:
-            sentence = f"{where} has a condition that no call of the gateway meets: {_quoted(condition.operator)} on {_quoted(condition.key)}. Correct it or take it out."
+            sentence = say(
+                "Statement {number} has a condition that no call of the gateway meets: {operator} on {key}. Correct it or take it out.",
+                number=statement.number,
+                operator=_quoted(condition.operator),
+                key=_quoted(condition.key),
+            )
             self._add("condition_never_met", ERROR, sentence, statement.number)
 
     def _explain_unknown(self, way: Way) -> None:
@@ -455,12 +526,20 @@ class _Reader:
 
     def _not_known(self, way: Way, statement: Statement, condition: Condition) -> None:
         key = condition.key.lower()
-        what = f"{_quoted(condition.operator)} on {_quoted(condition.key)}"
+        what = say("{operator} on {key}", operator=_quoted(condition.operator), key=_quoted(condition.key))
         if key in (*_PEOPLE_KEYS, way.subject_key.lower()) or key.startswith(_TAG_KEYS):
-            sentence = f"Statement {statement.number} depends on who asks, or on the session's tags: {what}. Some of the people to whom the mapping gives the role may be refused by AWS."
+            sentence = say(
+                "Statement {number} depends on who asks, or on the session's tags: {condition}. Some of the people to whom the mapping gives the role may be refused by AWS.",
+                number=statement.number,
+                condition=what,
+            )
             self._add("limited_to_some", INFO, sentence, statement.number)
         else:
-            sentence = f"Statement {statement.number} has a condition that only AWS can decide at the call: {what}. Try the role once; a condition on addresses must name those of the gateway, which makes the call."
+            sentence = say(
+                "Statement {number} has a condition that only AWS can decide at the call: {condition}. Try the role once; a condition on addresses must name those of the gateway, which makes the call.",
+                number=statement.number,
+                condition=what,
+            )
             self._add("condition_unknown", WARNING, sentence, statement.number)
 
     def _regions(self, way: Way) -> None:
@@ -470,7 +549,11 @@ class _Reader:
             if self.trust.decide(way.call, way.provider, way.context(audience)) is NO
         ]
         if missing:
-            sentence = f"When the account's region fails, the gateway goes on in another one, and this role refuses it there: add {', '.join(missing)} under {way.audience_key}."
+            sentence = say(
+                "When the account's region fails, the gateway goes on in another one, and this role refuses it there: add {values} under {key}.",
+                values=", ".join(missing),
+                key=way.audience_key,
+            )
             self._add("audience_one_region", WARNING, sentence)
 
     def _second_actions(self, way: Way, used: WayReport) -> None:
@@ -487,10 +570,14 @@ class _Reader:
             if used.call is NO and any(s.covers(action) for s in self._allowing(way)):
                 continue  # what stands in the way of the call, and has been named, stands in the way of this
             if action == SET_SOURCE_IDENTITY:
-                sentence = "The gateway sets a source identity in every session, so that CloudTrail names the person, and this role does not allow it: every call fails. Add sts:SetSourceIdentity to the actions."
+                sentence = say(
+                    "The gateway sets a source identity in every session, so that CloudTrail names the person, and this role does not allow it: every call fails. Add sts:SetSourceIdentity to the actions."
+                )
                 self._add(code, ERROR, sentence)
             else:
-                sentence = "The role does not allow session tags: every call under a mapping that sets tags fails. Add sts:TagSession to the actions."
+                sentence = say(
+                    "The role does not allow session tags: every call under a mapping that sets tags fails. Add sts:TagSession to the actions."
+                )
                 self._add(code, ERROR if self.sends_tags else WARNING, sentence)
 
     # --- can others use it
@@ -504,10 +591,18 @@ class _Reader:
             if not self._is_open(statement, way):
                 continue
             if not statement.conditions:
-                sentence = f"Statement {statement.number} trusts the whole provider without any condition: whatever the gateway's keys sign, for whomever it was made, opens the role. Add the condition on {way.audience_key}."
+                sentence = say(
+                    "Statement {number} trusts the whole provider without any condition: whatever the gateway's keys sign, for whomever it was made, opens the role. Add the condition on {key}.",
+                    number=statement.number,
+                    key=way.audience_key,
+                )
                 self._add("whole_provider", DANGER, sentence, statement.number)
             else:
-                sentence = f"Statement {statement.number} has no condition on the audience, so a document that was made for somebody else opens the role too. Add StringEquals on {way.audience_key}."
+                sentence = say(
+                    "Statement {number} has no condition on the audience, so a document that was made for somebody else opens the role too. Add StringEquals on {key}.",
+                    number=statement.number,
+                    key=way.audience_key,
+                )
                 self._add("audience_missing", DANGER, sentence, statement.number)
 
     def _others(self) -> None:
@@ -515,7 +610,10 @@ class _Reader:
             if not statement.allows or statement.fault or statement.inverted:
                 continue
             if statement.not_actions:
-                sentence = f"Statement {statement.number} allows everything but some actions (NotAction), also what AWS adds one day. Name the actions that are meant."
+                sentence = say(
+                    "Statement {number} allows everything but some actions (NotAction), also what AWS adds one day. Name the actions that are meant.",
+                    number=statement.number,
+                )
                 self._add("not_action", WARNING, sentence, statement.number)
             self._everybody(statement)
             self._other_accounts(statement)
@@ -526,10 +624,16 @@ class _Reader:
         if not (statement.anybody or "*" in statement.federated):
             return
         if statement.conditions:
-            sentence = f"Statement {statement.number} trusts everybody (Principal *) and only its conditions keep strangers out. Name the principals that are meant."
+            sentence = say(
+                "Statement {number} trusts everybody (Principal *) and only its conditions keep strangers out. Name the principals that are meant.",
+                number=statement.number,
+            )
             self._add("principal_star", WARNING, sentence, statement.number)
         else:
-            sentence = f"Statement {statement.number} trusts everybody (Principal *): anyone with an AWS account can use the role. Name the principals that are meant, now."
+            sentence = say(
+                "Statement {number} trusts everybody (Principal *): anyone with an AWS account can use the role. Name the principals that are meant, now.",
+                number=statement.number,
+            )
             self._add("principal_star", DANGER, sentence, statement.number)
 
     def _other_accounts(self, statement: Statement) -> None:
@@ -541,10 +645,18 @@ class _Reader:
             if not account or account == self.gateway.account_id:
                 continue
             if statement.conditions:
-                sentence = f"Statement {statement.number} trusts the whole account {account}, within its conditions."
+                sentence = say(
+                    "Statement {number} trusts the whole account {account}, within its conditions.",
+                    number=statement.number,
+                    account=account,
+                )
                 self._add("anyone_in_other_account", INFO, sentence, statement.number)
             else:
-                sentence = f"Statement {statement.number} trusts the whole account {account}: its administrators decide who there can use this role, past the gateway. Name the one role that is meant; where it is a vendor's account, add a condition on sts:ExternalId."
+                sentence = say(
+                    "Statement {number} trusts the whole account {account}: its administrators decide who there can use this role, past the gateway. Name the one role that is meant; where it is a vendor's account, add a condition on sts:ExternalId.",
+                    number=statement.number,
+                    account=account,
+                )
                 self._add("anyone_in_other_account", WARNING, sentence, statement.number)
 
     def _other_provider(self, statement: Statement, principal: str) -> None:
@@ -552,7 +664,11 @@ class _Reader:
             return
         if ":saml-provider/" in principal:
             if statement.covers(CALLS["saml"]):
-                sentence = f"Statement {statement.number} trusts another SAML provider as well, {_quoted(principal)}: its people use the role past the gateway, its mapping and its audit log. Take it out once everybody comes through the gateway."
+                sentence = say(
+                    "Statement {number} trusts another SAML provider as well, {found}: its people use the role past the gateway, its mapping and its audit log. Take it out once everybody comes through the gateway.",
+                    number=statement.number,
+                    found=_quoted(principal),
+                )
                 self._add("federated_saml_other", WARNING, sentence, statement.number)
             return
         provider = principal.partition(":oidc-provider/")[2] or principal
@@ -569,11 +685,20 @@ class _Reader:
         ):
             return
         if not statement.conditions:
-            sentence = f"Statement {statement.number} trusts the whole provider {_quoted(provider)} without any condition: each of its customers and workloads can use the role. Add conditions on its audience and subject."
+            sentence = say(
+                "Statement {number} trusts the whole provider {found} without any condition: each of its customers and workloads can use the role. Add conditions on its audience and subject.",
+                number=statement.number,
+                found=_quoted(provider),
+            )
             self._add("whole_provider", DANGER, sentence, statement.number)
         else:
             key = "aud" if provider.lower() in _BY_AUDIENCE else "sub"
-            sentence = f"Statement {statement.number} lets in strangers from {_quoted(provider)}: nothing in it pins down {_quoted(provider + ':' + key)}. Name the repository, service account or client that is meant, without a wildcard for its owner."
+            sentence = say(
+                "Statement {number} lets in strangers from {found}: nothing in it pins down {key}. Name the repository, service account or client that is meant, without a wildcard for its owner.",
+                number=statement.number,
+                found=_quoted(provider),
+                key=_quoted(provider + ":" + key),
+            )
             self._add("subject_wildcard", DANGER, sentence, statement.number)
 
 
@@ -702,7 +827,9 @@ def examine_all(
     for arn, ours in wanted.items():
         if arn in reports or arn.split(":")[4:5] == [] or arn.split(":")[4] not in gateways:
             continue
-        sentence = "There is no such role in the account. Correct the mapping, or make the role: `manage.py onboard ACCOUNT --roles NAME:POLICY_ARN` writes one that trusts the gateway."
+        sentence = say(
+            "There is no such role in the account. Correct the mapping, or make the role: `manage.py onboard ACCOUNT --roles NAME:POLICY_ARN` writes one that trusts the gateway."
+        )
         pointed += [PointedFinding(p.rule, arn, Finding("role_missing", ERROR, sentence)) for p in ours]
     order = list(Severity)
     pointed.sort(key=lambda one: (order.index(one.finding.severity), one.rule, one.role_arn))
@@ -713,6 +840,10 @@ def _of_pointing(pointing: Pointing, report: TrustReport, role: RoleFacts) -> li
     found = [f for f in report.findings if pointing.tags or f.code != "tag_session_missing"]
     longest = role.max_session_duration
     if pointing.duration and longest and pointing.duration > longest >= MIN_MAX_SESSION:
-        sentence = f"The mapping asks for {pointing.duration} seconds and the role allows {longest}: sessions are shortened to that. Raise the role's maximum session duration, or ask for less."
+        sentence = say(
+            "The mapping asks for {wanted} seconds and the role allows {longest}: sessions are shortened to that. Raise the role's maximum session duration, or ask for less.",
+            wanted=pointing.duration,
+            longest=longest,
+        )
         found.append(Finding("duration_shortened", INFO, sentence))
     return found

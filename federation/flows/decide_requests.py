@@ -31,6 +31,7 @@ from federation.mapping.engine import Grant
 from federation.models import current
 from federation.models.people import Person
 from federation.models.requests import AccessRequest, RequestedRole
+from federation.said import lines, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,20 @@ def decide(
     with _recorded(Kind.ACCESS_DECIDED, person_id, request_id, channel=channel, origin=origin, now=now):
         rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
         if len(comment) > LONGEST_REASON:
-            raise RequestRefused("comment_too_long", sentence=f"The comment has {LONGEST_REASON} characters at most.")
+            raise RequestRefused(
+                "comment_too_long", sentence=say("The comment has {number} characters at most.", number=LONGEST_REASON)
+            )
         who = decider(person_id, now=now)
         with transaction.atomic():
             return _decide(
                 who, request_id, choices, comment.strip(), paired_by=paired_by, channel=channel, origin=origin, now=now
             )
+
+
+def _told(item: RequestedRole) -> str:
+    if item.state == RequestedRole.State.APPROVED:
+        return say("  approved: {role}", role=item.role_arn)
+    return say("  refused: {role}", role=item.role_arn)
 
 
 def _decide(
@@ -178,13 +187,18 @@ def _decide(
             raise RequestStale("terms_changed")
     for item_id, choice in chosen.items():
         _write(who, items[item_id], weighed[item_id], comment, now, approve=choice.approve)
-    said = "\n".join(f"  {items[key].state}: {items[key].role_arn}" for key in chosen)
+    decided = lines([_told(items[key]) for key in chosen])
     letters.write(
         [request.person.email],
-        subject=f"{approvers.name_of(who.person)} has decided on your request",
+        subject=say("{name} has decided on your request", name=approvers.name_of(who.person)),
         body=letters_body(
-            f"{approvers.name_of(who.person)} has decided:\n\n{said}\n\nFor {spoken_duration(request.duration)}."
-            + (f"\n\n{comment}" if comment else ""),
+            say(
+                "{name} has decided:\n\n{roles}\n\nFor {time}.{comment}",
+                name=approvers.name_of(who.person),
+                roles=decided,
+                time=spoken_duration(request.duration),
+                comment=f"\n\n{comment}" if comment else "",
+            ),
             request,
         ),
         now=now,

@@ -34,9 +34,10 @@ from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
 from federation.models.mapping import MappingRevision
 from federation.models.people import PastClaims, Person
+from federation.said import say
 
 _AT_ONCE = 500  # people
-_TODAYS = "The accounts' units, tags and the roles' own tags are those of today: their past is not kept."
+_TODAYS = say("The accounts' units, tags and the roles' own tags are those of today: their past is not kept.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,17 @@ class LastUse:
 
     def sentence(self) -> str:
         """For people."""
-        how = "opened the console" if self.kind == "console" else "asked for credentials"
-        said = "and got them" if self.outcome == "ok" else f"and was refused: {self.reason}"
-        said += f" ({self.aws_code})" if self.aws_code else ""
-        return f"Last {how} on {self.at:%Y-%m-%d %H:%M} UTC {said}. Request id {self.request_id}."
+        at, number = f"{self.at:%Y-%m-%d %H:%M} UTC", self.request_id
+        if self.outcome == "ok":
+            if self.kind == "console":
+                return say("Last opened the console on {moment}. Request id {number}.", moment=at, number=number)
+            return say(
+                "Last asked for credentials on {moment} and got them. Request id {number}.", moment=at, number=number
+            )
+        why = f"{self.reason} ({self.aws_code})" if self.aws_code else self.reason
+        if self.kind == "console":
+            return say("Last wanted the console on {moment} and was refused: {why}. Request id {number}.", moment=at, why=why, number=number)  # fmt: skip
+        return say("Last asked for credentials on {moment} and was refused: {why}. Request id {number}.", moment=at, why=why, number=number)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,7 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
     explained = explain(moment.compiled, identity, role_arn, moment.at, _catalogue_at(arn.account_id, moment))
     said = list(notes)
     if stopped_by:
-        said.insert(0, _STOPPED.get(stopped_by, f"A mint would be refused now: {stopped_by}."))
+        said.insert(0, _STOPPED.get(stopped_by) or say("A mint would be refused now: {reason}.", reason=stopped_by))
     if moment.past is not None:
         shut = moment.past.shut(person, _directory_then(person, moment))
         if shut:
@@ -159,21 +167,27 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
 
 _STOPPED: Mapping[str, str] = MappingProxyType(
     {
-        "person_disabled": "But this person is disabled: nothing is minted for them.",
-        "claims_too_old": "But the sign-in is too old to decide on: they must sign in again first.",
-        "not_in_directory": "But the directory does not list this person, or not clearly: their groups are not known.",
-        "groups_incomplete": "But the identity provider left groups out: nothing is decided until they are all known.",
-        "unknown_provider": "But their identity provider is no longer enabled in the mapping.",
+        "person_disabled": say("But this person is disabled: nothing is minted for them."),
+        "claims_too_old": say("But the sign-in is too old to decide on: they must sign in again first."),
+        "not_in_directory": say(
+            "But the directory does not list this person, or not clearly: their groups are not known."
+        ),
+        "groups_incomplete": say(
+            "But the identity provider left groups out: nothing is decided until they are all known."
+        ),
+        "unknown_provider": say("But their identity provider is no longer enabled in the mapping."),
     }
 )
 
 
 _SHUT_THEN: Mapping[str, str] = MappingProxyType(
     {
-        "person_disabled": "But this person was disabled then: nothing was minted for them.",
-        "directory_inactive": "But the directory had disabled this person then: nothing was minted for them.",
-        "directory_deleted": "But this person was no longer in the directory then: nothing was minted for them.",
-        "not_in_directory": "But the directory did not list this person then, or not clearly: nothing was minted for them.",
+        "person_disabled": say("But this person was disabled then: nothing was minted for them."),
+        "directory_inactive": say("But the directory had disabled this person then: nothing was minted for them."),
+        "directory_deleted": say("But this person was no longer in the directory then: nothing was minted for them."),
+        "not_in_directory": say(
+            "But the directory did not list this person then, or not clearly: nothing was minted for them."
+        ),
     }
 )
 
@@ -251,7 +265,7 @@ def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, 
     then = PastClaims.objects.filter(person=person, since__lte=moment.at).order_by("-since", "-id").first()
     if then is None:
         return replace(identity, groups=frozenset(), attributes=MappingProxyType({}), mfa=False), (
-            "No sign-in of this person is known from before that moment: they had no claims.",
+            say("No sign-in of this person is known from before that moment: they had no claims."),
         )
     attributes = MappingProxyType({key: tuple(values) for key, values in then.attributes.items()})
     identity = replace(
@@ -261,7 +275,7 @@ def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, 
     if directory is None or moment.past is None:
         return identity, ()
     told = latest_word.identity_at(identity, directory, moment.at, moment.past.nestings(directory))
-    return told, ("The groups are those that the directory had then.",)
+    return told, (say("The groups are those that the directory had then."),)
 
 
 def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:

@@ -21,6 +21,7 @@ from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
 from federation.flows.refusals import record_refusal, recorded
 from federation.mapping.session import clamp_duration
+from federation.said import say
 
 # Every role's MaxSessionDuration is at least an hour (IAM CreateRole), so an hour can always be asked for.
 ALWAYS_ALLOWED_SECONDS = 3600
@@ -127,13 +128,13 @@ def assume_within_maximum(
     notices = (notice,) if notice else ()
     seconds = access.bounded(wanted, now)
     if seconds < wanted:
-        notices = (*notices, "The credentials end with your approval.")
+        notices = (*notices, say("The credentials end with your approval."))
     try:
         return assume(access, session, seconds, channel=channel, origin=origin, now=now), seconds, notices
     except sts.StsDurationTooLong:
         if access.role_maximum is not None or seconds <= ALWAYS_ALLOWED_SECONDS:
             raise
-    shortened = "The role does not allow sessions that long: you have one hour."
+    shortened = say("The role does not allow sessions that long: you have one hour.")
     # Shorter than `seconds`, so within the approval too.
     credentials = assume(access, session, ALWAYS_ALLOWED_SECONDS, channel=channel, origin=origin, now=now)
     return credentials, ALWAYS_ALLOWED_SECONDS, (*notices, shortened)

@@ -13,8 +13,10 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from django.db import DatabaseError
 from django.db.models import F
+from django.utils import translation
 
 from federation.models.requests import Letter
+from federation.said import translated
 
 log = structlog.get_logger(__name__)
 _WAITS = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=8))
@@ -25,17 +27,25 @@ _AT_ONCE = 100
 def write(to: Iterable[str], *, subject: str, body: str, now: datetime) -> int:
     """One letter to each address, inside the caller's transaction. Returns how many; none where no mail server is set.
 
+    `subject`: a sentence, `body`: as `in_our_language` gives it.
+
     An address that is none is left out: a claim of somebody's provider must not hold up the letters to the others.
     """
     if not settings.ROLEGATE_EMAIL_FROM:
         return 0
     letters = [
-        Letter(to=address, subject=one_line(subject)[:200], body=body, created_at=now, next_try_at=now)
+        Letter(to=address, subject=one_line(in_our_language(subject))[:200], body=body, created_at=now, next_try_at=now)
         for address in dict.fromkeys(to)
         if _is_address(address)
     ]
     Letter.objects.bulk_create(letters)
     return len(letters)
+
+
+def in_our_language(text: str) -> str:
+    """A sentence in the language of letters: whoever gets one may never have told us theirs."""
+    with translation.override(settings.ROLEGATE_LETTER_LANGUAGE):
+        return translated(text, translation.gettext)
 
 
 def one_line(text: str) -> str:

@@ -28,6 +28,7 @@ from federation.mapping.rules import GroupMatch
 from federation.models import current
 from federation.models.people import Person
 from federation.models.requests import AccessRequest, RequestedRole
+from federation.said import lines, say
 
 PENDING_FOR = timedelta(days=3)
 MOST_ROLES = 20
@@ -78,7 +79,9 @@ def plan(person_id: UUID | str, role_arns: Sequence[str], *, now: datetime) -> P
     if not wanted:
         raise RequestRefused("no_role", sentence="Choose at least one role.")
     if len(wanted) > MOST_ROLES:
-        raise RequestRefused("too_many_roles", sentence=f"One request may name {MOST_ROLES} roles at most.")
+        raise RequestRefused(
+            "too_many_roles", sentence=say("One request may name {number} roles at most.", number=MOST_ROLES)
+        )
     person = Person.objects.filter(pk=person_id).first()
     if person is None:
         raise NotSignedIn("person_unknown")
@@ -138,10 +141,7 @@ def ask(
         with transaction.atomic():
             _lock(planned.person)
             _refuse_doubles(planned, now)
-            return _make(
-                planned, AccessRequest.Way.APPROVAL, said, duration, subject="{name} asks for {roles}", verb="asks for",
-                channel=channel, origin=origin, now=now,
-            )  # fmt: skip
+            return _make(planned, AccessRequest.Way.APPROVAL, said, duration, channel=channel, origin=origin, now=now)
 
 
 def break_glass(
@@ -176,8 +176,7 @@ def break_glass(
         with transaction.atomic():
             _lock(planned.person)
             return _make(
-                planned, AccessRequest.Way.BREAK_GLASS, said, duration, subject="BREAK-GLASS: {name} took {roles}",
-                verb="took, without an approval,", channel=channel, origin=origin, now=now,
+                planned, AccessRequest.Way.BREAK_GLASS, said, duration, channel=channel, origin=origin, now=now,
                 ends_at=now + timedelta(seconds=duration),
             )  # fmt: skip
 
@@ -270,8 +269,6 @@ def _make(
     reason: str,
     duration: int,
     *,
-    subject: str,
-    verb: str,
     channel: str,
     origin: Origin,
     now: datetime,
@@ -279,15 +276,14 @@ def _make(
 ) -> AccessRequest:
     """Store a request, write to those who may say yes, record it: inside the caller's transaction, which has locked the person.
 
-    `subject` of the letter: {name} and {roles} are filled in. `verb`: what the person does with the roles, in the letter.
     `about`: what else its event says.
     """
     request = _store(planned, way, reason, duration, now)
     told = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
     letters.write(
         [person.email for person in told.people],
-        subject=subject.format(name=approvers.name_of(planned.person), roles=_named(planned.grants)),
-        body=_letter(request, planned, verb),
+        subject=_subject(way, approvers.name_of(planned.person), _named(planned.grants)),
+        body=_letter(request, planned),
         now=now,
     )
     record(
@@ -354,7 +350,9 @@ def _reason(text: str, *, required: bool) -> str:
         )
     if len(said) > LONGEST_REASON:
         raise RequestRefused(
-            "reason_too_long", sentence=f"The reason has {LONGEST_REASON} characters at most.", field="reason"
+            "reason_too_long",
+            sentence=say("The reason has {number} characters at most.", number=LONGEST_REASON),
+            field="reason",
         )
     return said
 
@@ -363,26 +361,56 @@ def _check_duration(seconds: int, at_most: int) -> None:
     if not SHORTEST_SECONDS <= seconds <= at_most:
         raise RequestRefused(
             "duration_out_of_range",
-            sentence=f"Ask for {spoken_duration(SHORTEST_SECONDS)} to {spoken_duration(at_most)}: the rule allows no more.",
+            sentence=say(
+                "Ask for {shortest} to {longest}: the rule allows no more.",
+                shortest=spoken_duration(SHORTEST_SECONDS),
+                longest=spoken_duration(at_most),
+            ),
             field="duration",
         )
 
 
 def _named(grants: Sequence[Grant]) -> str:
-    first = f"{grants[0].role_name} in {grants[0].account.name}"
-    return first if len(grants) == 1 else f"{first} and {len(grants) - 1} more"
+    first = say("{role} in {account}", role=grants[0].role_name, account=grants[0].account.name)
+    return first if len(grants) == 1 else say("{names} and {more} more", names=first, more=len(grants) - 1)
 
 
-def _letter(request: AccessRequest, planned: Plan, verb: str) -> str:
-    roles = "\n".join(f"  {grant.role_name} in {grant.account.name} ({grant.role_arn})" for grant in planned.grants)
-    return letters_body(
-        f"{approvers.name_of(planned.person)} ({planned.person.email or planned.person.subject}) {verb}\n\n{roles}\n\n"
-        f"for {spoken_duration(request.duration)}.\n\nReason: {request.reason or 'none given'}",
-        request,
-    )
+def _subject(way: AccessRequest.Way, name: str, roles: str) -> str:
+    if way == AccessRequest.Way.BREAK_GLASS:
+        return say("BREAK-GLASS: {name} took {roles}", name=name, roles=roles)
+    return say("{name} asks for {roles}", name=name, roles=roles)
+
+
+def _letter(request: AccessRequest, planned: Plan) -> str:
+    person = planned.person
+    pieces = {
+        "name": approvers.name_of(person),
+        "address": person.email or person.subject,
+        "roles": lines(
+            [
+                say(
+                    "  {role} in {account} ({arn})",
+                    role=grant.role_name,
+                    account=grant.account.name,
+                    arn=grant.role_arn,
+                )
+                for grant in planned.grants
+            ]
+        ),
+        "time": spoken_duration(request.duration),
+        "reason": request.reason or say("none given"),
+    }
+    if request.kind == AccessRequest.Way.BREAK_GLASS:
+        text = say(
+            "{name} ({address}) took, without an approval,\n\n{roles}\n\nfor {time}.\n\nReason: {reason}", **pieces
+        )
+    else:
+        text = say("{name} ({address}) asks for\n\n{roles}\n\nfor {time}.\n\nReason: {reason}", **pieces)
+    return letters_body(text, request)
 
 
 def letters_body(text: str, request: AccessRequest) -> str:
     """The text, and where to look at the request; every line without characters that are not seen."""
-    lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in text.split("\n"))
+    told = letters.in_our_language(text)
+    lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in told.split("\n"))
     return f"{lines}\n\n{settings.ROLEGATE_URL}/requests/{request.pk}/\n"

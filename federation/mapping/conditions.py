@@ -15,6 +15,7 @@ from typing import Protocol
 from federation.identity import Identity
 from federation.mapping.groups import LONGEST_GROUP, GroupIndex, PatternsUnusable, captures
 from federation.mapping.rules import GroupMatch, When
+from federation.said import either, say
 
 
 class Answer(IntEnum):
@@ -81,10 +82,11 @@ class Condition(Protocol):
 
 def _listed(matches: tuple[GroupMatch, ...]) -> str:
     shown = ", ".join(str(match) for match in matches[:10])
-    return shown if len(matches) <= 10 else f"{shown} and {len(matches) - 10} more"
+    return shown if len(matches) <= 10 else say("{names} and {more} more", names=shown, more=len(matches) - 10)
 
 
-_LEFT_OUT = "the identity provider left groups out, so it is not known whether this person "
+def _left_out(what: str) -> str:
+    return say("the identity provider left groups out, so it is not known whether this person {has}", has=what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,12 @@ class AnyGroup:
         for match in self.matches:
             groups = facts.groups_of(facts.index.number[match])
             if groups:
-                named = "" if match.kind == "exact" else f", which {match} names"
-                return f"has group {groups[0]}{named}"
+                if match.kind == "exact":
+                    return say("has group {group}", group=groups[0])
+                return say("has group {group}, which {pattern} names", group=groups[0], pattern=match)
         if not facts.complete:
-            return f"{_LEFT_OUT}has any of: {_listed(self.matches)}"
-        return f"does not have any of: {_listed(self.matches)}"
+            return _left_out(say("has any of: {groups}", groups=_listed(self.matches)))
+        return say("does not have any of: {groups}", groups=_listed(self.matches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,11 @@ class AllGroups:
     def sentence(self, facts: Facts) -> str:
         missing = tuple(match for match in self.matches if facts.index.number[match] not in facts.matches)
         if not missing:
-            return f"has all of: {_listed(self.matches)}"
+            return say("has all of: {groups}", groups=_listed(self.matches))
         if not facts.complete:
-            return f"{_LEFT_OUT}has: {_listed(missing)}"
-        return f"has not all of: {_listed(self.matches)}; missing is {_listed(missing)}"
+            return _left_out(say("has: {groups}", groups=_listed(missing)))
+        listed = _listed(self.matches)
+        return say("has not all of: {groups}; missing is {missing}", groups=listed, missing=_listed(missing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,11 @@ class NoGroup:
         for match in self.matches:
             groups = facts.groups_of(facts.index.number[match])
             if groups:
-                return f"has group {groups[0]}, and must have none of: {_listed(self.matches)}"
+                listed = _listed(self.matches)
+                return say("has group {group}, and must have none of: {groups}", group=groups[0], groups=listed)
         if not facts.complete:
-            return f"{_LEFT_OUT}has none of: {_listed(self.matches)}"
-        return f"has none of: {_listed(self.matches)}"
+            return _left_out(say("has none of: {groups}", groups=_listed(self.matches)))
+        return say("has none of: {groups}", groups=_listed(self.matches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +168,10 @@ class SignedInAt:
         return Answer.YES if facts.identity.provider in self.slugs else Answer.NO
 
     def sentence(self, facts: Facts) -> str:
-        wanted = "" if self.answer(facts) else f", not at {' or '.join(self.slugs)}"
-        return f"signed in at {facts.identity.provider}{wanted}"
+        at = facts.identity.provider
+        if self.answer(facts):
+            return say("signed in at {provider}", provider=at)
+        return say("signed in at {provider}, not at {wanted}", provider=at, wanted=either(self.slugs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +187,15 @@ class HasAttribute:
 
     def sentence(self, facts: Facts) -> str:
         own = facts.identity.attributes.get(self.name, ())
-        wanted = " or ".join(self.values[:10])
+        wanted = either(self.values[:10])
         if self.answer(facts):
-            return f"has attribute {self.name}={next(value for value in own if value in self.values)}"
-        return f"attribute {self.name} is {', '.join(own[:10]) or 'not there'}, not {wanted}"
+            value = next(value for value in own if value in self.values)
+            return say("has attribute {name}={value}", name=self.name, value=value)
+        if not own:
+            return say("attribute {name} is not there, not {wanted}", name=self.name, wanted=wanted)
+        return say(
+            "attribute {name} is {value}, not {wanted}", name=self.name, value=", ".join(own[:10]), wanted=wanted
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +208,7 @@ class SecondFactor:
         return Answer.YES if facts.identity.mfa is self.wanted else Answer.NO
 
     def sentence(self, facts: Facts) -> str:
-        return "second factor was used" if facts.identity.mfa else "second factor was not used"
+        return say("second factor was used") if facts.identity.mfa else say("second factor was not used")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +225,18 @@ class Between:
 
     def sentence(self, facts: Facts) -> str:
         if self.start is not None and facts.now < self.start:
-            return f"counts only from {self.start:%Y-%m-%d %H:%M} UTC"
+            return say("counts only from {moment}", moment=_moment(self.start))
         if self.end is not None and facts.now >= self.end:
-            return f"counted only until {self.end:%Y-%m-%d %H:%M} UTC"
-        bounds = [f"from {self.start:%Y-%m-%d %H:%M} UTC"] if self.start else []
-        bounds += [f"until {self.end:%Y-%m-%d %H:%M} UTC"] if self.end else []
-        return f"counts {' '.join(bounds)}"
+            return say("counted only until {moment}", moment=_moment(self.end))
+        if self.start is not None and self.end is not None:
+            return say("counts from {start} until {end}", start=_moment(self.start), end=_moment(self.end))
+        if self.start is not None:
+            return say("counts from {start}", start=_moment(self.start))
+        return say("counts until {end}", end=_moment(self.end) if self.end else "")
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def conditions_of(when: When, index: GroupIndex) -> tuple[Condition, ...]:

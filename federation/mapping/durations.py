@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from federation.said import say
+
 _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,6})h)?(?:(\d{1,8})m)?(?:(\d{1,9})s)?", re.ASCII)
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -28,9 +30,15 @@ def format_duration(seconds: int) -> str:
 
 def spoken_duration(seconds: int) -> str:
     """For sentences: "1 hour 30 minutes"."""
+    hours, minutes, rest = seconds // 3_600, seconds // 60 % 60, seconds % 60
     parts = []
-    for unit, word in ((3_600, "hour"), (60, "minute"), (1, "second")):
-        count, seconds = divmod(seconds, unit)
-        if count:
-            parts.append(f"{count} {word}{'' if count == 1 else 's'}")
-    return " ".join(parts) or "0 seconds"
+    if hours:
+        parts.append(say("1 hour") if hours == 1 else say("{number} hours", number=hours))
+    if minutes:
+        parts.append(say("1 minute") if minutes == 1 else say("{number} minutes", number=minutes))
+    if rest or not parts:
+        parts.append(say("1 second") if rest == 1 else say("{number} seconds", number=rest))
+    told = parts[0]
+    for part in parts[1:]:
+        told = say("{longer} {shorter}", longer=told, shorter=part)
+    return told

@@ -31,6 +31,7 @@ from federation.mapping.rules import (
     is_production,
 )
 from federation.mapping.targets import NO_CAPTURES, Captures, Chosen, CompiledTarget, Listing, RolesOfAccount, selects
+from federation.said import say
 
 VerdictCode = Literal[
     "allowed",
@@ -228,29 +229,35 @@ class CompiledMapping:
             if captured is not None:
                 sources.append((compiled, captured))
         if not sources:
-            reason = Reason("no_matching_rule", "No rule gives this role to this person now.")
+            reason = Reason("no_matching_rule", say("No rule gives this role to this person now."))
             return Verdict(allowed=False, code="no_matching_rule", reasons=(reason,))
         denying = tuple(
-            Reason("denied_by_rule", f"The rule {deny.rule.name} denies it, and a deny wins.", deny.rule.name)
+            Reason(
+                "denied_by_rule",
+                say("The rule {rule} denies it, and a deny wins.", rule=deny.rule.name),
+                deny.rule.name,
+            )
             for deny, answer in denies
             if takes_away(deny, answer, place, bound_captures(deny, facts))
         )
         if denying:
             return Verdict(allowed=False, code="denied_by_rule", reasons=denying)
         if is_closed(identity, place.account):
-            sentence = "Production is closed: the person's directory has been silent for too long to be believed."
+            sentence = say("Production is closed: the person's directory has been silent for too long to be believed.")
             reason = Reason("directory_stale", sentence)
             return Verdict(allowed=False, code="directory_stale", reasons=(reason,))
         grant = _grant(place, sources)
         if grant.approval is not None:
-            sentence = f"The rule {grant.rule} gives it once it is approved."
+            sentence = say("The rule {rule} gives it once it is approved.", rule=grant.rule)
             return Verdict(
                 allowed=False,
                 code="approval_required",
                 grant=grant,
                 reasons=(Reason("approval_required", sentence, grant.rule),),
             )
-        reasons = tuple(Reason("rule_allows", f"The rule {name} gives it.", name) for name in grant.rules)
+        reasons = tuple(
+            Reason("rule_allows", say("The rule {rule} gives it.", rule=name), name) for name in grant.rules
+        )
         return Verdict(allowed=True, code="allowed", grant=grant, reasons=reasons)
 
     def staff_rights(self, identity: Identity) -> tuple[StaffRule, ...]:
@@ -343,24 +350,32 @@ class CompiledMapping:
         """The role that an ARN names, or why it can be none: malformed, reserved, of no known account, not in the listing."""
         arn = parse_role_arn(role_arn)
         if arn is None:
-            return Unresolved("arn_invalid", "This is not the ARN of an IAM role in a known partition.")
+            return Unresolved("arn_invalid", say("This is not the ARN of an IAM role in a known partition."))
         if is_reserved(arn):
             return Unresolved(
-                "role_reserved", "Roles of IAM Identity Center and of AWS services cannot be assumed this way."
+                "role_reserved", say("Roles of IAM Identity Center and of AWS services cannot be assumed this way.")
             )
         listing = catalogue.get(arn.account_id)
         account = self.accounts.get(arn.account_id) or _stranger(arn.account_id, listing)
         if account is None:
-            return Unresolved(
-                "account_unknown", f"Account {arn.account_id} is neither in the mapping document nor in the catalogue."
+            sentence = say(
+                "Account {account} is neither in the mapping document nor in the catalogue.", account=arn.account_id
             )
+            return Unresolved("account_unknown", sentence)
         if account.partition != arn.partition:
             return Unresolved(
                 "account_unknown",
-                f"Account {arn.account_id} is in the partition {account.partition}, not {arn.partition}.",
+                say(
+                    "Account {account} is in the partition {partition}, not {wanted}.",
+                    account=arn.account_id,
+                    partition=account.partition,
+                    wanted=arn.partition,
+                ),
             )
         if listing is not None and role_arn not in listing:
-            return Unresolved("role_unknown", f"Account {account.name} has no such role in its latest listing.")
+            return Unresolved(
+                "role_unknown", say("Account {account} has no such role in its latest listing.", account=account.name)
+            )
         return Resolved(arn, account, listing)
 
     def candidates(self, facts: Facts) -> list[int]:

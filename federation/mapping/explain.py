@@ -27,6 +27,7 @@ from federation.mapping.engine import (
 )
 from federation.mapping.rules import Catalogue
 from federation.mapping.targets import selection
+from federation.said import say
 
 Effect = Literal["allow", "deny", "approval"]
 _VERDICTS = {
@@ -115,7 +116,7 @@ def _explain_conditions(compiled: CompiledRule, facts: Facts, *, matched: bool) 
     rule = compiled.rule
     reasons = [_sentence(condition, facts) for condition in compiled.conditions]
     effect: Effect = "deny" if compiled.denies else "approval" if rule.approval else "allow"
-    told = tuple(reasons) or ("has no condition: it counts for everybody",)
+    told = tuple(reasons) or (say("has no condition: it counts for everybody"),)
     return RuleExplanation(rule.name, rule.line, matched, effect, told)
 
 
@@ -124,7 +125,7 @@ def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> Rule
     answer = holds(compiled.conditions, facts)
     reasons = [_sentence(condition, facts) for condition in compiled.conditions]
     if not compiled.conditions:
-        reasons.append("has no condition: it counts for everybody")
+        reasons.append(say("has no condition: it counts for everybody"))
     selected = list(selection(compiled.target.selector, place.account)) if compiled.target.selector else []
     reasons += [sentence for _, sentence in selected]
     bound = bound_captures(compiled, facts)
@@ -135,13 +136,14 @@ def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> Rule
     reasons.append(_about_role(compiled, place, bound, answer, matched=matched, fits=all(fits for fits, _ in selected)))
     if rule.approval is not None:
         by = ", ".join(str(match) for match in rule.approval.by)
-        reasons.append(f"needs an approval by one of: {by}, for at most {spoken_duration(rule.approval.at_most)}")
+        longest = spoken_duration(rule.approval.at_most)
+        reasons.append(say("needs an approval by one of: {groups}, for at most {time}", groups=by, time=longest))
         if rule.approval.break_glass is not None:
             at_once = ", ".join(str(match) for match in rule.approval.break_glass.by)
+            longest = spoken_duration(rule.approval.break_glass.at_most)
             reasons.append(
-                f"may be taken at once, and is reviewed afterwards, by: {at_once}, "
-                f"for at most {spoken_duration(rule.approval.break_glass.at_most)}"
-            )
+                say("may be taken at once, and is reviewed afterwards, by: {groups}, for at most {time}", groups=at_once, time=longest)
+            )  # fmt: skip
     effect: Effect = "deny" if compiled.denies else "approval" if rule.approval else "allow"
     return RuleExplanation(rule.name, rule.line, matched, effect, tuple(reasons))
 
@@ -150,30 +152,30 @@ def _sentence(condition: Condition, facts: Facts) -> str:
     try:
         return condition.sentence(facts)
     except Exception:  # noqa: BLE001  holds() took it for unknown; an explanation must not fail where the decision did not
-        return "could not be decided, which counts against access"
+        return say("could not be decided, which counts against access")
 
 
 def _about_role(
     compiled: CompiledRule, place: Resolved, bound: Sequence[Any], answer: Answer, *, matched: bool, fits: bool
 ) -> str:
-    verb = "denies" if compiled.denies else "gives"
-    role = f"{place.arn.qualified} in {place.account.name}"
+    role, account = place.arn.qualified, place.account.name
+    if matched and compiled.denies:
+        if answer is Answer.UNKNOWN:
+            return say("denies {role} in {account}, as it cannot be ruled out", role=role, account=account)
+        return say("denies {role} in {account}", role=role, account=account)
     if matched:
-        unsure = ", as it cannot be ruled out" if answer is Answer.UNKNOWN else ""
-        return f"{verb} {role}{unsure}"
-    if answer is not Answer.YES:
-        return (
-            f"would {'deny' if compiled.denies else 'give'} {role} if its conditions held"
-            if fits
-            else "does not reach this account"
-        )
+        return say("gives {role} in {account}", role=role, account=account)
     if not fits:
-        return "does not reach this account"
+        return say("does not reach this account")
+    if answer is not Answer.YES and compiled.denies:
+        return say("would deny {role} in {account} if its conditions held", role=role, account=account)
+    if answer is not Answer.YES:
+        return say("would give {role} in {account} if its conditions held", role=role, account=account)
     if not compiled.captures:
-        return "names this role by a pattern or at another path, and the account's roles are not known yet"
+        return say("names this role by a pattern or at another path, and the account's roles are not known yet")
     if not bound:
-        return "no group gives the captures that its ARNs need"
-    return "the captures of this person's groups name other roles"
+        return say("no group gives the captures that its ARNs need")
+    return say("the captures of this person's groups name other roles")
 
 
 def _headline(rule: RuleExplanation) -> str:

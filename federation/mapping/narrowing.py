@@ -18,6 +18,7 @@ from federation.mapping.rolearn import RoleArn, parse_role_arn
 from federation.mapping.rules import Account, AccountSelector, Document, GroupMatch, Rule, Target
 from federation.mapping.targets import selects
 from federation.mapping.writing import rule_entry
+from federation.said import say
 
 MOST_NAMES: Final = 20
 """Role names that may stand instead of a glob: more of them are harder to read than the glob."""
@@ -54,8 +55,11 @@ def narrower(
         return None
     users = [holder for holder in holders if holder.used]
     if not users:
-        why = "nobody has anything by it" if not holders else f"none of the {len(holders)} people who have it uses it"
-        return Narrower(None, (f"Take the rule {rule.name} out: {why}.",), len(holders), 0)
+        if not holders:
+            out = say("Take the rule {rule} out: nobody has anything by it.", rule=rule.name)
+        else:
+            out = say("Take the rule {rule} out: none of the {number} people who have it uses it.", rule=rule.name, number=len(holders))  # fmt: skip
+        return Narrower(None, (out,), len(holders), 0)
     used = [arn for text in sorted(set().union(*(holder.used for holder in users))) if (arn := parse_role_arn(text))]
     groups, said_groups = _groups(rule.when.groups, users)
     reached = {account.id for account in document.accounts if selects(rule.allow.accounts, account)}
@@ -91,7 +95,9 @@ def _groups(matches: tuple[GroupMatch, ...], users: Iterable[Holder]) -> tuple[t
     gone = [match for match in matches if match not in left]
     if not gone or not left:
         return matches, []
-    return left, [f"Leave out the group {match}: none of its people uses what the rule gives." for match in gone]
+    return left, [
+        say("Leave out the group {group}: none of its people uses what the rule gives.", group=match) for match in gone
+    ]
 
 
 def _roles(names: tuple[str, ...], used: Sequence[RoleArn], *, exact: bool) -> tuple[tuple[str, ...], list[str]]:
@@ -100,10 +106,12 @@ def _roles(names: tuple[str, ...], used: Sequence[RoleArn], *, exact: bool) -> t
     for name in names:
         fitting = sorted({_called(arn, name) for arn in used if _names(name, arn)})
         if not fitting:
-            said.append(f"Leave out the role {name}: nobody uses it.")
+            said.append(say("Leave out the role {role}: nobody uses it.", role=name))
         elif exact and is_glob(name) and len(fitting) <= MOST_NAMES:
             left += fitting
-            said.append(f"Write {', '.join(fitting)} instead of {name}: of all that it names, only that is used.")
+            said.append(
+                say("Write {roles} instead of {pattern}: of all that it names, only that is used.", roles=", ".join(fitting), pattern=name)
+            )  # fmt: skip
         else:
             left.append(name)
     return tuple(dict.fromkeys(left)), said
@@ -122,7 +130,7 @@ def _arns(texts: tuple[str, ...], used: Sequence[RoleArn]) -> tuple[tuple[str, .
     """Literal ARNs that are used, and every template: what a capture may come to be is not for the past to say."""
     there = {str(arn) for arn in used}
     left = tuple(text for text in texts if "{" in text or text in there)
-    return left, [f"Leave out {text}: nobody uses it." for text in texts if text not in left]
+    return left, [say("Leave out {role}: nobody uses it.", role=text) for text in texts if text not in left]
 
 
 def _accounts(
@@ -138,5 +146,5 @@ def _accounts(
     gone = [*(one for one in selector.ids if one not in ids), *(one for one in selector.names if one not in names)]
     if not gone or not (ids or names):
         return selector, []
-    said = [f"Leave out the account {one}: nobody uses a role in it." for one in gone]
+    said: list[str] = [say("Leave out the account {account}: nobody uses a role in it.", account=one) for one in gone]
     return replace(selector, ids=ids, names=names), said

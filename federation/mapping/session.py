@@ -12,6 +12,7 @@ from federation.mapping.durations import spoken_duration
 from federation.mapping.leaves import LONGEST_SESSION, SHORTEST_SESSION, is_tag_text
 from federation.mapping.rules import SessionOptions
 from federation.mapping.templates import TemplateError, parse_template
+from federation.said import say
 
 MAX_NAME, DIGEST_CHARACTERS, MAX_TAG_VALUE = 64, 13, 256
 DEFAULT_MAX_SESSION = 3_600
@@ -89,20 +90,19 @@ def clamp_duration(
     is the longest that every role accepts.
     """
     wanted = asked if asked is not None else options.duration or default
-    ceilings = [(LONGEST_SESSION, "AWS allows")]
+    ceilings: list[tuple[int, str]] = [(LONGEST_SESSION, say("AWS allows"))]
     if options.duration is not None:
-        ceilings.append((options.duration, "the mapping allows"))
+        ceilings.append((options.duration, say("the mapping allows")))
     if role_max is not None:
-        ceilings.append((role_max, "the role allows"))
+        ceilings.append((role_max, say("the role allows")))
     elif options.duration is None:
-        ceilings.append((DEFAULT_MAX_SESSION, "a role of unknown length surely allows"))
+        ceilings.append((DEFAULT_MAX_SESSION, say("a role of unknown length surely allows")))
     most, who = min(ceilings)
     seconds = max(min(wanted, most), SHORTEST_SESSION)
     if asked is None or seconds == asked:
         return seconds, ""
     if seconds < asked:
-        return seconds, f"You asked for {spoken_duration(asked)}; {who} {spoken_duration(seconds)}."
-    return (
-        seconds,
-        f"You asked for {spoken_duration(max(asked, 0))}; AWS allows no less than {spoken_duration(seconds)}.",
-    )
+        asked_for, given = spoken_duration(asked), spoken_duration(seconds)
+        return seconds, say("You asked for {asked}; {who} {given}.", asked=asked_for, who=who, given=given)
+    asked_for, given = spoken_duration(max(asked, 0)), spoken_duration(seconds)
+    return seconds, say("You asked for {asked}; AWS allows no less than {given}.", asked=asked_for, given=given)

@@ -15,6 +15,7 @@ from federation.mapping.reach import Wanted
 from federation.mapping.rolearn import ROLE_SEGMENT, RoleArn, parse_role_arn
 from federation.mapping.rules import Account, AccountSelector, CatalogueRole, Target
 from federation.mapping.templates import Template, parse_template
+from federation.said import either, say
 
 Captures = Mapping[str, str]
 NO_CAPTURES: Captures = MappingProxyType({})
@@ -32,22 +33,25 @@ def selects(selector: AccountSelector | None, account: Account) -> bool:
 
 def selection(selector: AccountSelector, account: Account) -> Iterator[tuple[bool, str]]:
     """Each part of a selector: whether it fits the account, and a sentence that is true of that."""
-    who = f"account {account.name}"
+    who = account.name
     if selector.ids or selector.names:
-        fits = _named(selector, account)
-        yield fits, f"{who} is {'' if fits else 'not '}one of: {', '.join((selector.ids + selector.names)[:10])}"
+        names = ", ".join((selector.ids + selector.names)[:10])
+        if _named(selector, account):
+            yield True, say("account {account} is one of: {names}", account=who, names=names)
+        else:
+            yield False, say("account {account} is not one of: {names}", account=who, names=names)
     for key, values in selector.tags.items():
-        fits = _tagged(account, key, values)
-        yield (
-            fits,
-            f"{who} {f'has tag {key}={account.tags[key]}' if fits else f'does not have tag {key}=' + ' or '.join(values[:10])}",
-        )
+        if _tagged(account, key, values):
+            yield True, say("account {account} has tag {key}={value}", account=who, key=key, value=account.tags[key])
+        else:
+            wanted = either(values[:10])
+            yield False, say("account {account} does not have tag {key}={value}", account=who, key=key, value=wanted)
     if selector.organizational_units:
-        fits = _placed(selector, account)
-        yield (
-            fits,
-            f"{who} is {'' if fits else 'not '}in organizational unit {' or '.join(selector.organizational_units[:10])}",
-        )
+        units = either(selector.organizational_units[:10])
+        if _placed(selector, account):
+            yield True, say("account {account} is in organizational unit {unit}", account=who, unit=units)
+        else:
+            yield False, say("account {account} is not in organizational unit {unit}", account=who, unit=units)
 
 
 def _named(selector: AccountSelector, account: Account) -> bool:

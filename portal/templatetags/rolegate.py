@@ -20,6 +20,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from heroicons.templatetags.heroicons import heroicon_micro
 
+from federation.said import translated
+
 register = template.Library()
 
 # Bidi spoofing: a group named "\u202enimda" would read "admin". These characters never belong in a name, so they are
@@ -50,8 +52,8 @@ def outside(value: object) -> SafeString:
 
 @register.filter
 def said(sentence: str) -> str:
-    """A sentence of an error in the reader's language, where the catalogues have it: errors know no Django."""
-    return gettext(sentence) if sentence else ""
+    """A sentence of `federation` in the reader's language, where the catalogues have it: what is written there knows no Django."""
+    return translated(sentence, gettext)
 
 
 @register.filter

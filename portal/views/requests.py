@@ -20,6 +20,7 @@ from federation.errors import MayNotDecide, RequestRefused, RequestStale
 from federation.flows import decide_requests, request_access
 from federation.flows.decide_requests import Choice
 from federation.queries import requests as cases
+from federation.said import translated
 from portal.views.guard import origin_of, person_of, reaches_aws, signed_in
 
 LIST = "/requests/"
@@ -284,7 +285,7 @@ def _faults(error: Any) -> dict[str, Any]:
     if error is None:
         return {"faults": [], "fault_of": {}}
     field = _FIELDS.get(error.reason, "")
-    sentence = gettext(error.public_sentence)
+    sentence = translated(error.public_sentence, gettext)
     return {"faults": [(field, sentence)], "fault_of": {field.replace("-", "_"): sentence} if field else {}}
 
 

@@ -42,6 +42,16 @@ def test_approvers_are_told_and_the_asker_hears_of_the_decision(desk):
     assert letters.send_due(now=desk.now) == 0
 
 
+def test_letters_are_in_the_language_that_the_operator_has_chosen(desk, settings):
+    settings.ROLEGATE_LETTER_LANGUAGE = "de"
+    desk.person(dana())
+    request = desk.ask(desk.person(alice()), ADMIN, OPERATOR)
+    letter = Letter.objects.get()
+    assert letter.subject == "Alice bittet um Administrator in shop-prod und 1 weitere"
+    assert "für 1 Stunde." in letter.body
+    assert f"http://localhost:8000/requests/{request.pk}/" in letter.body
+
+
 def test_without_a_mail_server_nothing_is_written(desk, settings):
     settings.ROLEGATE_EMAIL_FROM = ""
     desk.person(dana())

@@ -1,15 +1,20 @@
 """Languages: chosen by the browser's own wish or on the page, told to the browser, laid out from the right where read so."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from django.conf import settings
-from django.utils import translation
+from django.utils import timezone, translation
 
+from federation import queries
 from federation.errors import NotFound, SamlRefused
+from federation.said import say, translated
 from portal.management.commands import makemessages
+from tests import cast
 from tests.portal.conftest import soup
 
 CATALOGUES = sorted(path for root in settings.LOCALE_PATHS for path in root.rglob("*.po"))
@@ -85,6 +90,55 @@ def test_an_error_is_said_in_the_readers_language(publish, browser):
     german = soup(browser.get("/saml/nobody/metadata", headers={"accept-language": "de"})).select_one(".lead").text
     with translation.override("de"):
         assert german == translation.gettext(english)
+
+
+def test_the_catalogues_have_every_sentence_of_the_source(tmp_path):
+    """makemessages over a copy: what it adds would be English in every language, and nobody would see that it is."""
+    if shutil.which("xgettext") is None:
+        pytest.skip("GNU gettext is not installed: apt-get install gettext")
+    for name in ("config", "federation", "portal", "manage.py"):
+        source = settings.BASE_DIR / name
+        unread = shutil.ignore_patterns("__pycache__", "*.mo", "migrations", "static")
+        shutil.copytree(source, tmp_path / name, ignore=unread) if source.is_dir() else shutil.copy(source, tmp_path)
+    subprocess.run(
+        [sys.executable, "manage.py", "makemessages", "--all", "--no-location", "--no-obsolete", "--no-wrap"],
+        cwd=tmp_path, env={**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings.test"}, check=True, capture_output=True,
+    )  # fmt: skip
+    for path in CATALOGUES:
+        known, found = (_sentences(p) for p in (path, tmp_path / path.relative_to(settings.BASE_DIR)))
+        assert found - known == set(), f"manage.py makemessages, then translate: {path}"
+        assert known - found == set(), f"manage.py makemessages: nobody says these any more: {path}"
+
+
+def _sentences(path):
+    text = path.read_text(encoding="utf-8")
+    return set(re.findall(r'^msgid (".*"(?:\n".*")*)', text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("language", ["de", "ja"])
+def test_a_sentence_made_of_values_is_said_in_the_readers_language(publish, signed_in, language):
+    """The mapping's engine knows no Django: what it says is put together anew, piece by piece."""
+    publish()
+    browser = signed_in()
+    browser.cookies["rolegate_language"] = language
+    told = soup(browser.get(f"/why/?role=arn:aws:iam::{cast.PROD}:role/Administrator")).select_one("ol.steps").text
+    reason = next(r for r in _reasons(browser) if r.template.startswith("needs an approval by"))
+    with translation.override(language):
+        said = translated(reason, translation.gettext)
+    assert said != reason
+    assert said in told
+    assert reason not in told
+
+
+def _reasons(browser):
+    story = queries.explain(browser.person.pk, f"arn:aws:iam::{cast.PROD}:role/Administrator", now=timezone.now())
+    return [reason for rule in story.explanation.rules for reason in rule.reasons]
+
+
+def test_a_value_is_never_a_template():
+    """A group that is called like a hole, or like an attribute of Python's, is put in as it is."""
+    name = "{0.__class__} {name} {{"
+    assert translated(say("has group {group}", group=name), lambda text: text) == f"has group {name}"
 
 
 @pytest.mark.parametrize("language", ["de", "ja"])

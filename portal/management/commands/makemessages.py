@@ -1,7 +1,8 @@
-"""`manage.py makemessages`: Django's, and before it the sentences of the errors, which are written where no Django is.
+"""`manage.py makemessages`: Django's, and before it the sentences that are written where no Django is.
 
-A sentence that an error class has, or that is handed to an error as it is raised, is shown translated (`{{ sentence|said }}`).
-xgettext cannot know it as text to translate, so each is listed in a file that is there while xgettext reads.
+A sentence that an error class has, or that is handed to an error as it is raised, and every template of
+`federation.said.say` is shown translated (`{{ sentence|said }}`). xgettext cannot know them as text to translate, so each is
+listed in a file that is there while xgettext reads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _HEAD = "from django.utils.translation import gettext_noop as _\n\nSENTENCES = (
 
 
 def sentences() -> list[str]:
-    """The fixed sentences of errors in federation and portal, sorted."""
+    """The fixed sentences of errors, and the templates of sentences, in federation and portal, sorted."""
     found: set[str] = set()
     for package in ("federation", "portal"):
         for path in sorted((settings.BASE_DIR / package).rglob("*.py")):
@@ -42,6 +43,8 @@ def _in(tree: ast.AST) -> Iterator[str]:
                     yield from _text(getattr(line, "value", None))
         elif isinstance(node, ast.keyword) and node.arg == "sentence":
             yield from _text(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+            yield from _text(node.args[0])
 
 
 def _text(value: ast.expr | None) -> Iterator[str]:
@@ -55,7 +58,7 @@ def module() -> str:
 
 
 class Command(Django):
-    """Django's own, with the sentences of errors among what xgettext reads."""
+    """Django's own, with the sentences of `federation` among what xgettext reads."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make the catalogues."""
