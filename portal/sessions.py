@@ -23,12 +23,14 @@ from federation.models.sessions import PortalSession, session_row_key
 _SIGNED_IN = "rolegate_signed_in"
 _CREATED = "rolegate_created"
 _BEGUN_FROM = "rolegate_from"  # federation.queries.activity reads it
-_by_cookie = compiled.ByKey(PortalSession, "session_key")
+_by_cookie = compiled.ByKey(PortalSession, "session_key", join="person")
 _insert = compiled.Insert(PortalSession)
 
 
 class SessionStore(DatabaseStore):
-    """Django's database store over PortalSession, with hashed keys."""
+    """Django's database store over PortalSession, with hashed keys. `row`: as it was read, with its person; None before."""
+
+    row: PortalSession | None = None
 
     @classmethod
     def get_model_class(cls) -> type[PortalSession]:
@@ -43,6 +45,7 @@ class SessionStore(DatabaseStore):
         if row is None or row.expire_date <= _now():
             self._session_key = None
             return None
+        self.row = row
         return row
 
     def _get_new_session_key(self) -> str:

@@ -47,7 +47,7 @@ class RoleLine:
 
     `policy`: the session policy that the mapping sets: "" none, "read-only", or "other". Only where there is none may the
     person ask for one. `needs_approval`: and there is none that counts now; where there is one, `approved_until` says until
-    when. `asked`: the person's open request for it. `at_once`: whether they may take it in an emergency, without a yes.
+    when, and `broken_glass` whether they took it themself. `asked`: the person's open request for it. `at_once`: whether they may take it in an emergency, without a yes.
     `usual_duration`: what credentials get unasked.
     """
 
@@ -62,6 +62,7 @@ class RoleLine:
     direct_console: bool
     policy: str
     approved_until: datetime | None = None
+    broken_glass: bool = False
     asked: UUID | None = None
     at_once: bool = False
     usual_duration: int = 3_600
@@ -84,7 +85,8 @@ class AccountRoles:
 class MyRoles:
     """All roles of a person. `problem`: why they cannot be decided (then `accounts` is empty: unknown is not none).
 
-    `staff`: what the person may do in the gateway's own console.
+    `staff`: what the person may do in the gateway's own console. `closed`: production is left out, because the person's
+    directory has been silent for too long to be believed.
     """
 
     accounts: tuple[AccountRoles, ...]
@@ -94,6 +96,7 @@ class MyRoles:
     groups: tuple[str, ...] = ()
     problem: RolegateError | None = None
     staff: Powers = NO_POWERS
+    closed: bool = False
 
     @property
     def etag(self) -> str:
@@ -163,6 +166,7 @@ def _line(grant: Grant, asked: _Asked) -> RoleLine:
         and not grant.session.policy_arns,
         policy=_policy(grant),
         approved_until=approved.ends_at if approved else None,
+        broken_glass=approved is not None and approved.break_glass,
         asked=asked.pending(grant) if grant.approval else None,
         at_once=grant.approval is not None and asked.compiled.may_break_glass(asked.identity, grant.approval),
         usual_duration=usual,
@@ -213,7 +217,7 @@ def my_roles(who: Person | UUID | str, *, now: datetime) -> MyRoles:
     )
     return MyRoles(
         listed, person_id=person.pk, total=sum(len(a.roles) for a in listed), revision=mapping.number, groups=groups,
-        staff=staff_rights.powers_of(identity, mapping),
+        staff=staff_rights.powers_of(identity, mapping), closed=identity.directory_stale,
     )  # fmt: skip
 
 

@@ -160,6 +160,7 @@ def my_roles(request: HttpRequest) -> HttpResponse:
         "earlier": address(page - 1) if page > 1 else "",
         "later": address(page + 1) if page < pages else "",
         "groups": mine.groups,
+        "closed": mine.closed,
         "problem": gettext(mine.problem.public_sentence) if mine.problem else "",
         "askable": any(row.line.needs_approval for _, row in everything),
     }

@@ -3,7 +3,10 @@
 import pytest
 from bs4 import BeautifulSoup
 
+from federation.models import Person, Source
+from federation.models.directory import SOURCE as DIRECTORY
 from tests import cast
+from tests.flows.test_latest_word import listed, with_directory
 from tests.portal.conftest import soup, text_of
 
 
@@ -168,8 +171,42 @@ def test_the_page_costs_the_same_queries_whatever_its_length(publish, signed_in,
     publish(many(count))
     browser = signed_in()
     browser.get("/")  # the mapping is parsed once a process
-    with django_assert_num_queries(5):  # session, person, revision in force, catalogue, marks
+    with django_assert_num_queries(4):  # session with its person, revision in force, catalogue, marks
         browser.get("/")
+
+
+def test_a_directory_and_approvals_are_one_query_each(publish, signed_in, clock, django_assert_num_queries):
+    publish(with_directory())
+    browser = signed_in(cast.alice(mfa=True))
+    listed(clock.now, groups=["engineering"])
+    assert "Administrator" in text_of(browser.get("/"))
+    with django_assert_num_queries(6):
+        browser.get("/")
+
+
+def test_production_that_is_closed_is_said_and_not_simply_missing(publish, signed_in, clock):
+    """A directory that is silent takes production away: without a word, people would look for their roles and find none."""
+    publish(with_directory(stale_after="1h"))
+    browser = signed_in()
+    listed(clock.now, groups=["engineering"])
+    shown = text_of(browser.get("/"))
+    assert "Roles in production are closed for now" in shown
+    assert "shop-prod" not in shown
+    assert "shop-dev" in shown
+    Source.objects.create(key=f"{DIRECTORY}staff", state=Source.State.OK, succeeded_at=clock.now)
+    shown = text_of(browser.get("/"))
+    assert "closed for now" not in shown
+    assert "shop-prod" in shown
+
+
+@pytest.mark.parametrize("what", ["disabled", "epoch"])
+def test_the_person_of_the_sessions_row_is_looked_at_as_closely_as_any(publish, signed_in, what):
+    publish()
+    browser = signed_in()
+    assert browser.get("/").status_code == 200
+    changed = {"active": False} if what == "disabled" else {"session_epoch": 1}
+    Person.objects.filter(pk=browser.person.pk).update(**changed)
+    assert browser.get("/")["Location"] == "/signin/"
 
 
 def test_role_and_account_names_cannot_become_markup(publish, signed_in, clock):
