@@ -70,14 +70,14 @@ def _candidates(matches: Sequence[GroupMatch], mapping: current.CurrentMapping) 
                 groups_text__contains=json.dumps(name, ensure_ascii=False)
             )
         for directory in mapping.document.directories:
-            subjects = _subjects(directory, exact)
+            subjects = subjects_in(directory, exact)[:_LOOKED_AT]
             if subjects:
                 wanted |= Q(provider=directory.provider, subject__in=subjects)
     people = Person.objects.filter(active=True).annotate(groups_text=Cast("groups", TextField())).filter(wanted)
     return list(people.order_by("-claims_at", "pk")[:_LOOKED_AT])
 
 
-def _subjects(directory: Directory, names: Sequence[str]) -> list[str]:
+def subjects_in(directory: Directory, names: Sequence[str]) -> list[str]:
     """What the provider calls the directory's members of these groups, through groups in groups."""
     column = latest_word.group_column(directory)
     groups = set(
@@ -90,4 +90,4 @@ def _subjects(directory: Directory, names: Sequence[str]) -> list[str]:
     members = Membership.objects.filter(group__in=groups).values("user_id")
     subject = latest_word.subject_column(directory)
     rows = DirectoryUser.objects.filter(pk__in=members, deleted_at=None).values_list(subject, flat=True)
-    return [str(value) for value in rows[:_LOOKED_AT]]
+    return [str(value) for value in rows]

@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from django.db.models import Count, DateTimeField, Q, Value
+from django.db import connection
+from django.db.models import Count, DateTimeField, Q, QuerySet, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
 from federation.audit.events import Kind
 from federation.aws.revocation import deny_person
 from federation.errors import NotFound, RolegateError
-from federation.flows import latest_word, pair_cli
+from federation.flows import approvers, latest_word, pair_cli
 from federation.flows.access import fresh_identity
 from federation.flows.revoke import find_person
 from federation.identity import Identity
@@ -111,14 +113,27 @@ def _wanted(wanted: PersonFilter) -> Q:
     if wanted.provider:
         condition &= Q(provider=wanted.provider)
     if wanted.group:
-        condition &= Q(pk__in=_in_group(wanted.group))
+        condition &= _in_group(wanted.group)
     return condition
 
 
-def _in_group(group: str) -> list[UUID]:
-    """Those whose claims have the group; of a directory that speaks for their provider, those it has there."""
-    known = Person.objects.only("id", "provider", "groups", "subject", "subject_format").iterator(chunk_size=2000)
-    return [person.pk for person in known if group in person.groups]
+def _in_group(group: str) -> Q:
+    """Those whose claims have the group; where a directory speaks for their provider, those it has there, through groups in
+    groups. A query or a few for each directory.
+    """
+    mapping = current.mapping()
+    instead = [directory.provider for directory in mapping.document.directories if directory.groups != "add"]
+    found = Q(pk__in=_claiming(group)) & ~Q(provider__in=instead)
+    for directory in mapping.document.directories:
+        found |= Q(provider=directory.provider, subject__in=approvers.subjects_in(directory, [group]))
+    return found
+
+
+def _claiming(group: str) -> QuerySet[Person, Any]:
+    if connection.vendor == "postgresql":
+        return Person.objects.filter(groups__contains=[group]).values("pk")
+    named = RawSQL("EXISTS (SELECT 1 FROM json_each(federation_person.groups) WHERE value = %s)", [group])
+    return Person.objects.annotate(named=named).filter(named=True).values("pk")
 
 
 # --- One person --------------------------------------------------------------------------------------

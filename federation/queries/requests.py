@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
 from federation.aws.arns import parse_role_arn
 from federation.errors import NotFound
@@ -20,6 +20,7 @@ from federation.models import current
 from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
 from federation.models.requests import AccessRequest, RequestedRole
+from federation.queries import keyset
 
 PAGE = 25
 _MOST_WAITING = 200
@@ -156,7 +157,7 @@ def one(person_id: UUID, request_id: UUID | str, *, now: datetime) -> Case:
     return case
 
 
-def context_of(case: Case) -> Context:
+def context_of(case: Case, *, now: datetime) -> Context:
     """What an approver wants to know of the asker. Two queries."""
     person = case.request.person
     earlier = (
@@ -178,13 +179,74 @@ def context_of(case: Case) -> Context:
             (
                 row.request.created_at,
                 row.role_arn,
-                row.state,
+                row.standing(row.request.expires_at, now),
                 approvers.name_of(row.decided_by) if row.decided_by else "",
             )
             for row in earlier
         ),
         uses=tuple((event.at, event.kind, event.data["role_arn"], event.request_id) for event in events),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for: words in the asker's name, e-mail or reason; `state`: "" any, "waiting", "active" or "glass"."""
+
+    words: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A role that somebody has taken without a yes and can use now."""
+
+    request_id: UUID
+    asker: str
+    role_name: str
+    account_name: str
+    ends_at: datetime | None
+
+
+def every(wanted: Wanted, cursor: str = "", *, now: datetime) -> tuple[list[Case], keyset.Page[AccessRequest]]:
+    """A page of everybody's requests, newest first: for whoever watches over them. Three queries."""
+    items = RequestedRole.objects.filter(request=OuterRef("pk"))
+    rows = _requests()
+    if wanted.state == "waiting":
+        rows = rows.filter(Exists(items.filter(state=RequestedRole.State.PENDING)), expires_at__gt=now)
+    elif wanted.state == "active":
+        rows = rows.filter(Exists(items.filter(_in_use(now))))
+    elif wanted.state == "glass":
+        rows = rows.filter(kind=AccessRequest.Way.BREAK_GLASS)
+    for word in wanted.words.split()[:8]:
+        rows = rows.filter(
+            Q(person__name__icontains=word) | Q(person__email__icontains=word) | Q(reason__icontains=word)
+        )
+    found = keyset.page(rows, ("-created_at", "-id"), cursor, size=PAGE)
+    mapping = current.mapping()
+    return [_case(row, None, {}, mapping, now) for row in found.rows], found
+
+
+def broken_glass(*, now: datetime) -> list[Broken]:
+    """What is in use now by break-glass, the newest first, twenty at most. One query, and the mapping's."""
+    rows = RequestedRole.objects.filter(_in_use(now), request__kind=AccessRequest.Way.BREAK_GLASS)
+    found = list(rows.select_related("request__person").order_by("-pk")[:20])
+    accounts = current.mapping().compiled.accounts if found else {}
+    told = []
+    for row in found:
+        arn = parse_role_arn(row.role_arn)
+        account = accounts.get(arn.account_id)
+        called = account.name if account else arn.account_id
+        told.append(Broken(row.request_id, approvers.name_of(row.request.person), arn.name, called, row.ends_at))
+    return told
+
+
+def unreviewed() -> int:
+    """How many break-glasses nobody has reviewed. One query."""
+    return AccessRequest.objects.filter(kind=AccessRequest.Way.BREAK_GLASS, reviewed_at=None).count()
+
+
+def _in_use(now: datetime) -> Q:
+    return Q(state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now)
 
 
 def who_can_approve(matches: Sequence[GroupMatch], *, but: Iterable[UUID], now: datetime) -> approvers.Approvers:

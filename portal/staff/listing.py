@@ -19,10 +19,13 @@ def asked(request: HttpRequest, name: str, allowed: Sequence[str] | None = None)
 
 
 def with_changes(query: QueryDict, **changes: str) -> str:
-    """The address of the same list with other parameters ("" takes one away); always from its first page on."""
+    """The address of the same list with other parameters ("" takes one away); always from its first page on.
+
+    It leads to the list itself: whoever sorts, filters or pages by keyboard goes on there, and does not begin at the top again.
+    """
     kept = {name: value for name, value in query.items() if name not in {"after", *changes} and value}
     told = {**kept, **{name: value for name, value in changes.items() if value}}
-    return f"?{urlencode(told)}" if told else "?"
+    return f"?{urlencode(told)}#list"
 
 
 def page_at(query: QueryDict, cursor: str) -> str:

@@ -23,6 +23,7 @@ from federation.mapping.spans import CannotPlace, compose_rule, moved, rule_text
 from federation.mapping.yamltree import Unreadable
 from federation.models.mapping import MappingDraft
 from federation.queries import mapping as queries
+from portal.staff import mapping_publish
 from portal.staff.guard import staff
 from portal.staff.mapping import number_in
 from portal.staff.page import page
@@ -96,9 +97,12 @@ def do(request: HttpRequest, draft_id: UUID) -> HttpResponse:
             _address("staff-mapping-draft", merge.draft) + ("?conflicts" if merge.conflicts else "?saved")
         )
     if step == "hand-over":
-        row = mapping_drafts.hand_over(
-            person, draft_id, digest=request.POST.get("digest", ""), comment=request.POST.get("comment", ""), origin=origin, now=now
-        )  # fmt: skip
+        try:
+            row = mapping_drafts.hand_over(
+                person, draft_id, digest=request.POST.get("digest", ""), comment=request.POST.get("comment", ""), origin=origin, now=now
+            )  # fmt: skip
+        except RolegateError as error:
+            return mapping_publish.show(request, draft_id, error)
         return HttpResponseRedirect(_address("staff-mapping-preview", row))
     row = mapping_drafts.save(
         person, draft_id, request.POST.get("text", ""), version=number_in(request.POST.get("version", "")) or 0,

@@ -43,6 +43,7 @@ SECTIONS: Final[tuple[tuple[str | Promise, tuple[Place, ...]], ...]] = (
         (
             Place("staff-mapping", _("Mapping"), Capability.SEE_MAPPING),
             Place("staff-people", _("People"), Capability.SEE_PEOPLE),
+            Place("staff-requests", _("Requests"), Capability.SEE_REQUESTS),
             Place("staff-unused", _("Unused access"), Capability.SEE_UNUSED),
             Place("staff-audit", _("Audit log"), Capability.SEE_AUDIT),
         ),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from federation.mapping.capabilities import Capability
-from federation.queries import audit_log, catalogue, directories
+from federation.queries import audit_log, catalogue, directories, requests
 from federation.queries import overview as queries
 from portal.staff import charts
 from portal.staff.catalogue import SEVERITY_WORDS
@@ -53,6 +53,10 @@ def overview(request: HttpRequest) -> HttpResponse:
     if powers.may(Capability.SEE_HELD):
         held = directories.held()
         context["tiles"].append((len(held), _("held answers"), reverse("staff-held"), "warn" if held else ""))
+    if powers.may(Capability.SEE_REQUESTS):
+        left = requests.unreviewed()
+        address = f"{reverse('staff-requests')}?state=glass"
+        context["tiles"].append((left, _("break-glasses to review"), address, "bad" if left else ""))
     if powers.may(Capability.SEE_ACCOUNTS):
         for severity, number in catalogue.findings_by_severity(scope=scope(request, Capability.SEE_ACCOUNTS)):
             words, tone, _icon = SEVERITY_WORDS[severity]

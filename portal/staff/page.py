@@ -7,14 +7,21 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
+from federation.mapping.capabilities import Capability
+from federation.queries.requests import broken_glass
 from portal.staff.guard import powers_in
 from portal.staff.navigation import links
 
 
 def page(request: HttpRequest, template: str, context: Mapping[str, Any], *, status: int = 200) -> HttpResponse:
-    """The page. Its template gets `can`, a name per capability that is there, and `staff_sections`."""
+    """The page. Its template gets `can`, a name per capability that is there, `staff_sections`, and `glass`: what is in use by
+    break-glass, for whoever watches over requests; it is asked for only where a whole page is made.
+    """
     powers = powers_in(request)
+    watches = powers.may(Capability.SEE_REQUESTS)
     return render(
         request,
         template,
@@ -22,6 +29,7 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any], *, sta
             "here": "staff",
             "can": {capability.value: True for capability in powers.scopes},
             "staff_sections": links(powers, request.path),
+            "glass": SimpleLazyObject(lambda: broken_glass(now=timezone.now()) if watches else []),
             **context,
         },
         status=status,

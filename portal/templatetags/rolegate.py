@@ -233,6 +233,20 @@ def deed_in_words(kind: str) -> str:
     return str(_DEEDS.get(kind, kind))
 
 
+_SEVERITIES = {
+    "error": _("keep people out"),
+    "danger": _("are open too far"),
+    "warning": _("may be open too far"),
+    "info": _("to know"),
+}
+
+
+@register.simple_tag
+def severity_word(severity: str) -> str:
+    """What so many trust findings of a severity do."""
+    return str(_SEVERITIES.get(severity, severity))
+
+
 # What a new sign-in mends; for everything else the way back is the list of roles.
 _SIGN_IN_CODES = {
     "sign_in_refused",

@@ -263,14 +263,24 @@ def _show(request: HttpRequest, request_id: UUID, error: Any = None) -> HttpResp
     context = {
         "here": "requests",
         "case": case,
-        "asker_context": None if case.is_own else cases.context_of(case),
+        "asker_context": None if case.is_own else cases.context_of(case, now=now),
         "comment": request.POST.get("comment", ""),
-        "chosen": dict(request.POST.items()) if error else {},
+        # After a fault nothing that was chosen is lost; terms that have changed are looked at before they are chosen anew.
+        **_chosen(request, lost=isinstance(error, RequestStale)),
+        "finding": request.POST.get("finding", ""),
         "now": now,
         **_faults(error),
     }
     # What has been approved can be opened from here.
     return reaches_aws(render(request, "portal/request.html", context, status=error.status if error else 200))
+
+
+def _chosen(request: HttpRequest, *, lost: bool) -> dict[str, set[int]]:
+    chosen: dict[str, set[int]] = {"approve": set(), "refuse": set()}
+    for name, value in request.POST.items():
+        if not lost and re.fullmatch(r"item-[0-9]{1,18}", name) and value in chosen:
+            chosen[value].add(int(name.removeprefix("item-")))
+    return {"approved": chosen["approve"], "refused": chosen["refuse"]}
 
 
 _FIELDS = {

@@ -100,7 +100,10 @@ def console(request: HttpRequest, account_id: str, role_name: str) -> HttpRespon
         form = console_form(person_id, arn, destination=destination, channel="portal", origin=origin, now=now)
         marks.used(person_of(request), arn, destination=destination or "", now=now)
         return reaches_aws(render(request, "portal/console_form.html", {"form": form}))
-    opening = open_console(person_id, arn, destination=destination, channel="portal", origin=origin, now=now)
+    policy = READ_ONLY if request.POST.get("read_only") else None
+    opening = open_console(
+        person_id, arn, destination=destination, policy=policy, channel="portal", origin=origin, now=now
+    )
     marks.used(person_of(request), arn, destination=destination or "", now=now)
     response = HttpResponseRedirect(opening.url)
     response["Referrer-Policy"] = "no-referrer"

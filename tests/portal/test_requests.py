@@ -115,6 +115,18 @@ def test_deciding_on_nothing_is_a_fault(asker, lead):
     assert "Approve or refuse at least one role" in text_of(answer)
 
 
+def test_a_fault_loses_neither_the_choice_nor_the_comment(asker, lead):
+    page = page_of(ask(asker, ADMIN, OPERATOR))
+    answer = decide(
+        lead, page, **{f"item-{item(ADMIN)}": "refuse", f"item-{item(OPERATOR)}": "approve", "comment": "x" * 1001}
+    )
+    assert answer.status_code == 422
+    form = soup(answer).find(id="decide")
+    chosen = {radio["name"]: radio["value"] for radio in form.select("input[type=radio][checked]")}
+    assert chosen == {f"item-{item(ADMIN)}": "refuse", f"item-{item(OPERATOR)}": "approve"}
+    assert form.find(id="comment").text == "x" * 1001
+
+
 def test_terms_that_changed_meanwhile_are_shown_anew(asker, lead, publish):
     page = page_of(ask(asker))
     opened = lead.get(page)
@@ -122,6 +134,7 @@ def test_terms_that_changed_meanwhile_are_shown_anew(asker, lead, publish):
     answer = lead.submit(opened, f"{page}decide", **{f"item-{item()}": "approve"})
     assert answer.status_code == 409
     assert "has changed since you opened it" in text_of(answer)
+    assert {radio["value"] for radio in soup(answer).select("#decide input[type=radio][checked]")} == {""}
     assert RequestedRole.objects.get().state == "pending"
 
 
@@ -179,6 +192,7 @@ def test_breaking_the_glass_and_its_review(lead, signed_in, fake_aws):
     page = page_of(on_duty.submit(form, "/requests/break-glass", role=BREAKER, duration="1800", reason="INC-1", confirmation="shop-prod"))  # fmt: skip
     assert "Break-glass: taken without an approval" in text_of(on_duty.get(page))
     assert on_duty.get(f"/roles/{cast.PROD}/BreakGlass/credentials").status_code == 200
+    assert "Break-glass until" in text_of(on_duty.get("/"))
     assert "Break-glass" in text_of(lead.get("/requests/to-decide/"))
     again = lead.submit(lead.get(page), f"{page}review", comment="")
     assert again.status_code == 422

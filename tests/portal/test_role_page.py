@@ -25,6 +25,21 @@ def test_it_offers_the_console_with_a_destination_and_credentials(publish, signe
     assert "Where you were last: ec2" in again.main.get_text(" ", strip=True)
 
 
+def test_the_console_can_be_opened_read_only(publish, signed_in, fake_aws):
+    publish()
+    browser = signed_in()
+    page, action = f"/roles/{cast.DEV}/Developer/", f"/roles/{cast.DEV}/Developer/console"
+    browser.submit(browser.get(page), action, destination="", link="")
+    browser.submit(browser.get(page), action, destination="", link="", read_only="1")
+    browser.submit(browser.get(action), action, read_only="1")
+    assert [bool(call.policy) for call in fake_aws] == [False, True, True]
+    asked = browser.submit(browser.get(f"{page}credentials"), f"{page}credentials", read_only="1")
+    assert asked.status_code == 200
+    assert fake_aws[1].policy == fake_aws[2].policy == fake_aws[3].policy  # the same one, whatever it is for
+    # What the mapping has limited already is not offered to be limited again.
+    assert not soup(browser.get(f"/roles/{cast.PROD}/ReadOnly/console")).find(id="console_read_only")
+
+
 def test_a_pasted_link_wins_over_the_list_and_is_checked(publish, signed_in, fake_aws):
     publish()
     browser = signed_in()

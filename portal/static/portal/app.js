@@ -151,6 +151,32 @@ function restoreDraft(form) {
   announce(words.restored);
 }
 
+/* --- A session that is about to end says so, five minutes before, while there is time to keep what was typed ------------ */
+const WARNING = 5 * 60000;
+const session = document.getElementById("session");
+if (session) {
+  const told = session.dataset;
+  const ends = Date.parse(told.ends) + Date.now() - Date.parse(told.now); // on this machine's own clock
+  const tell = () => {
+    const left = ends - Date.now();
+    if (left > WARNING) return;
+    const note = document.createElement("div");
+    const line = document.createElement("p");
+    const link = document.createElement("a");
+    note.className = "note warn";
+    line.textContent = left > 0 ? say(told.ending, { minutes: Math.ceil(left / 60000) }) : told.over;
+    link.href = `/signin/?next=${encodeURIComponent(location.pathname + location.search)}`;
+    link.textContent = told.again;
+    link.addEventListener("click", () => { for (const form of document.querySelectorAll("form[data-draft]")) keepDraft(form); });
+    line.append(" ", link);
+    note.append(line);
+    if (session.textContent !== note.textContent) session.replaceChildren(note);
+    if (left <= 0) clearInterval(timer);
+  };
+  const timer = setInterval(tell, 15000); // and not one timeout: a machine that sleeps keeps no time
+  tell();
+}
+
 /* --- htmx: busy after 300 ms, focus kept, errors at the top, counts said ----------------------------- */
 const busy = new WeakMap();
 const about = (event) => event.detail.target ?? event.detail.elt;

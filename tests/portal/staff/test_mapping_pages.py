@@ -57,7 +57,7 @@ def test_the_rules_in_force_are_shown_and_searched(mapper, django_assert_num_que
     assert b"<html" not in found.content
     assert "1 of 4 rules" in soup(found).get_text()
     assert "No rule matches" in mapper.page("/staff/mapping/?q=nothing").get_text()
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(6):
         mapper.get("/staff/mapping/")
 
 
@@ -228,12 +228,27 @@ def test_production_goes_to_a_second_person(mapper, console, tom):
     assert "load test" in row.get_text()
     assert "Review" in row.get_text()
     review = owner.get(f"{address}preview")
-    forgot = owner.submit(review, f"{address}decide", step="publish", confirmation="")
-    assert (forgot.status_code, b"confirmation_missing" in forgot.content) == (400, True)
+    forgot = owner.submit(review, f"{address}decide", step="publish", confirmation="prod", comment="Typed with care")
+    assert forgot.status_code == 422
+    again = soup(forgot)
+    assert again.title.get_text().startswith("Error:")
+    assert again.find(role="alert").a["href"] == "#confirmation"
+    assert again.find(id="comment")["value"] == "Typed with care"
+    assert AuditEvent.objects.latest("seq").reason == "confirmation_missing"
     done = owner.submit(review, f"{address}decide", step="publish", confirmation="production")
     assert done.status_code == 302
     assert MappingRevision.objects.get(number=2).published_by.startswith("corp:carol-")
     assert "published by" in owner.page("/staff/mapping/history/").get_text()
+
+
+def test_giving_back_without_a_word_comes_back(mapper, console, tom):
+    address = saved(mapper, DOCUMENT + PRODUCTION)
+    mapper.submit(mapper.get(f"{address}preview"), f"{address}do", step="hand-over", comment="load test")
+    owner = console("owner")
+    answer = owner.submit(owner.get(f"{address}preview"), f"{address}decide", step="give-back", note=" ")
+    assert answer.status_code == 422
+    assert soup(answer).find(role="alert").a["href"] == "#note"
+    assert MappingDraft.objects.get().status == "waiting"
 
 
 def test_given_back_with_a_note_that_the_author_reads(mapper, console, tom):

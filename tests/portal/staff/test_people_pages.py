@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from federation.flows import publish_mapping
-from federation.models import AuditEvent, Person, PortalSession
+from federation.models import AuditEvent, DirectoryGroup, GroupNesting, Person, PortalSession
 from tests import cast
+from tests.flows.test_latest_word import listed
 from tests.portal.conftest import soup, text_of
 from tests.portal.staff.conftest import DOCUMENT
 
@@ -44,6 +45,24 @@ def names(answer):
 )
 def test_people_are_searched_filtered_and_sorted(company, query, found):
     assert names(company.get(f"/staff/people/?{query}")) == found
+
+
+@pytest.mark.parametrize(("groups", "claimed"), [("replace", []), ("add", ["Alice", "Bob"])])
+def test_a_group_is_the_directorys_word_through_groups_in_groups(console, publish, sign_in_as, clock, groups, claimed):
+    """The chips of a person's page lead here with the directory's groups: its people are there, not those of an old sign-in."""
+    browser = console("owner")
+    sign_in_as(cast.alice(), at=clock.now)
+    sign_in_as(cast.bob(), at=clock.now)
+    extra = f"directories: [{{slug: staff, provider: corp, scim: {{}}, groups: {groups}}}]\n"
+    publish(DOCUMENT + extra, at=clock.now)
+    listed(clock.now, "carol", ["cloud-platform"])
+    listed(clock.now, "alice", ["berlin"])
+    listed(clock.now, "bob", ["europe"])
+    members = {row.display_name: row for row in DirectoryGroup.objects.all()}
+    GroupNesting.objects.create(parent=members["europe"], child=members["berlin"], since=clock.now)
+    assert names(browser.get("/staff/people/?group=europe")) == ["Alice", "Bob"]
+    assert names(browser.get("/staff/people/?group=berlin")) == ["Alice"]
+    assert names(browser.get("/staff/people/?group=engineering")) == claimed
 
 
 def test_people_are_paged_there_and_back(company, monkeypatch):
