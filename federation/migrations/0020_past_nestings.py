@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0018_openid_documents'),
+        ('federation', '0019_given_roles_cost_less'),
     ]
 
     operations = [
