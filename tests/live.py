@@ -60,6 +60,14 @@ def mapping_document(providers: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _stamp_of_static_files() -> str:
+    """What the collected files were made of: this checkout's, at these times."""
+    files = sorted((ROOT / "portal" / "static").rglob("*"))
+    times = "".join(f"{file} {file.stat().st_mtime_ns}\n" for file in files)
+    there = (ROOT / "staticfiles" / "staticfiles.json").exists()
+    return f"{hashlib.sha256(times.encode()).hexdigest()} {there}"
+
+
 class Gateway:
     """One gateway process on a free port. `environment` adds to its environment, or overrides it: also the database."""
 
@@ -124,9 +132,13 @@ class Gateway:
 
     def start(self) -> Gateway:
         """Migrate, collect the static files, serve."""
-        with (Path(sys.prefix) / ".collectstatic.lock").open("w") as lock:
+        with (Path(sys.prefix) / ".collectstatic.lock").open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # test workers share the checkout's staticfiles/
-            self.manage("collectstatic", "--noinput", "-v", "0")
+            lock.seek(0)
+            if lock.read() != (stamp := _stamp_of_static_files()):
+                self.manage("collectstatic", "--noinput", "-v", "0")
+                lock.truncate(0)
+                lock.write(stamp)
         self.manage("migrate", "-v", "0")
         granian = str(self.programs / "granian")
         self._process = Process(

@@ -1,7 +1,7 @@
 """With ROLEGATE_TEST_NO_SKIPS=1, a skipped test is a failure: CI installs everything, so nothing has a reason to be skipped.
 
 A pytest plugin, listed in tests/conftest.py. `--only-database` keeps the tests that touch a database or run the
-gateway as a process: the ones worth running a second time, on another database.
+gateway as a process: the ones worth running a second time, on another database. Not those of `_OF_ONE_DATABASE`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,22 @@ import os
 import pytest
 
 _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_serialized_rollback", "stage"})
+
+# What these look at is the page, the helper or the other side of a protocol, whichever database is behind it; what the
+# flows, queries and faults under them do on PostgreSQL is asserted by the tests that remain.
+_OF_ONE_DATABASE = (
+    "tests/attacks/test_web_every_path.py",
+    "tests/cli/",
+    "tests/journeys/test_accessibility.py",
+    "tests/journeys/test_keyboard.py",
+    "tests/journeys/test_login_csrf.py",
+    "tests/journeys/test_mapping_editor.py",
+    "tests/journeys/test_pictures.py",
+    "tests/journeys/test_providers.py",
+    "tests/journeys/test_roles_page.py",
+    "tests/journeys/test_staff.py",
+    "tests/peers/",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         touches = item.get_closest_marker("django_db") or _DATABASE_FIXTURES.intersection(
             getattr(item, "fixturenames", ())
         )
-        (keep if touches else drop).append(item)
+        (keep if touches and not item.nodeid.startswith(_OF_ONE_DATABASE) else drop).append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
         items[:] = keep

@@ -240,11 +240,14 @@ def test_a_file_of_the_server_is_named_by_the_operator_alone(carol, publish, tmp
     assert provider_trials.begin(carol, held, now=NOW).slug == "okta"
 
 
-def test_tests_count_toward_the_limit_of_sign_ins(carol, origin, settings):
+def test_tests_count_toward_the_limit_of_sign_ins(carol, origin, monkeypatch):
+    monkeypatch.setitem(rate_limits.LIMITS, "sign_in", rate_limits.Limit(60, 20, 3, refused=10))
     trial = provider_trials.begin(carol, ENTRY, now=NOW)
-    with pytest.raises(RateLimited):
-        for _ in range(rate_limits.LIMITS["sign_in"].address + 1):
-            provider_trials.begin_test(carol, trial.pk, origin=origin, now=NOW)
+    for _ in range(3):
+        provider_trials.begin_test(carol, trial.pk, origin=origin, now=NOW)
+    with pytest.raises(RateLimited) as caught:
+        provider_trials.begin_test(carol, trial.pk, origin=origin, now=NOW)
+    assert caught.value.reason == "sign_in_rate"
 
 
 # --- OpenID Connect -------------------------------------------------------------------------------------
