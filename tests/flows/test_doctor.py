@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.core.checks import Error as SystemError_
@@ -29,6 +27,7 @@ from tests import cast, oidc_kit
 from tests import saml_kit as kit
 from tests.aws.scripted import refused, serving
 from tests.flows.conftest import _Documents
+from tests.flows.hosts import metadata_host
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
@@ -48,35 +47,11 @@ def one(check, now):
     return found
 
 
-class Host:
-    """A provider's metadata on a loopback server."""
-
-    def __init__(self):
-        self.status = 200
-        certificate = kit.pair("doctor", end=datetime.now(UTC) + 200 * DAY)
-        self.body = kit.metadata_xml(keys=(("signing", certificate.bare),)).encode()
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(host.status)
-                self.end_headers()
-                self.wfile.write(host.body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/metadata"
-
-
 @pytest.fixture
 def host():
-    held = Host()
-    yield held
-    held.server.shutdown()
-    held.server.server_close()
+    certificate = kit.pair("doctor", end=datetime.now(UTC) + 200 * DAY)
+    with metadata_host(kit.metadata_xml(keys=(("signing", certificate.bare),)).encode()) as held:
+        yield held
 
 
 @pytest.fixture

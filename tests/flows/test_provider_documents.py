@@ -1,8 +1,6 @@
 """SAML metadata over real HTTP: kept an hour, the last good copy for seven days, and never an unsigned replacement."""
 
-import threading
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -14,39 +12,16 @@ from federation.flows import provider_documents, sign_in
 from federation.models import AuditEvent, ProviderMetadata
 from federation.signin.metadata import MetadataInvalid
 from tests import saml_kit as kit
+from tests.flows.hosts import metadata_host
 
 NOW = kit.NOW
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-class Host:
-    """A provider's metadata on a loopback server: what it answers, and how often it was asked."""
-
-    def __init__(self):
-        self.status, self.body, self.asked = 200, kit.metadata_xml().encode(), 0
-        host = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                host.asked += 1
-                self.send_response(host.status)
-                self.end_headers()
-                self.wfile.write(host.body)
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/metadata"
-
-
 @pytest.fixture
 def host():
-    held = Host()
-    yield held
-    held.server.shutdown()
-    held.server.server_close()
+    with metadata_host(kit.metadata_xml().encode()) as held:
+        yield held
 
 
 @pytest.fixture
