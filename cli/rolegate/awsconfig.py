@@ -225,7 +225,7 @@ def configure(options: argparse.Namespace) -> int:
         for name, role in named(template, chosen).items():
             if name.encode() in foreign:
                 terminal.complain(
-                    f"{name}: you have a profile of that name yourself, which stays. Choose other names with --template.",
+                    f"{name}: the file has a profile of that name already, which stays. Choose other names with --template.",
                     style="yellow",
                 )
                 continue

@@ -18,6 +18,7 @@ from rolegate.errors import LocalFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Any
@@ -200,16 +201,39 @@ def names_in(folder: str) -> Iterator[str]:
         return
 
 
+class _Patience:
+    """Says the sentence once, where a terminal is there to read it and the `with` lasts for longer than two seconds."""
+
+    def __init__(self, sentence: str) -> None:
+        self._timer: threading.Timer | None = None
+        if sentence and sys.stderr is not None and sys.stderr.isatty():
+            import threading
+
+            self._timer = threading.Timer(2, lambda: print(sentence, file=sys.stderr, flush=True))
+            self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        if self._timer is not None:
+            self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()  # a thread that lingers would forbid the fork that renews
+
+
 class Lock:
     """An exclusive lock, waited for, for the length of a `with`. `handle`: one that is held already and only to be released.
     One of another file is let go.
 
-    Where the file system knows no locks, it goes on without: then two processes may do the same work.
+    `waiting`: a sentence for somebody who sits there and has waited for two seconds. Where the file system knows no locks, it
+    goes on without: then two processes may do the same work.
     """
 
-    def __init__(self, path: str, handle: int = -1) -> None:
+    def __init__(self, path: str, handle: int = -1, *, waiting: str = "") -> None:
         self.path = path
         self.handle = handle
+        self.waiting = waiting
 
     def __enter__(self) -> Lock:
         if self.handle >= 0:
@@ -237,7 +261,11 @@ class Lock:
         if sys.platform != "win32":
             import fcntl
 
-            fcntl.flock(self.handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with _Patience(self.waiting):
+                    fcntl.flock(self.handle, fcntl.LOCK_EX)
             return
         import msvcrt
 

@@ -14,7 +14,7 @@ import time
 
 from rolegate import credentials, files, terminal
 from rolegate.commands import client_of, wanted_of
-from rolegate.errors import OK, Failure, Usage, plain
+from rolegate.errors import OK, Failure, LocalFiles, Usage, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class _OwnConfig:
         self.copies: list[str] = []
 
     def __enter__(self) -> None:
+        _remove_orphans()
         for variable, default in (("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")):
             path = os.path.expanduser(self.environment.get(variable) or os.path.join("~", ".aws", default))
             try:
@@ -126,6 +127,20 @@ class _OwnConfig:
     def __exit__(self, *_: object) -> None:
         for copy in self.copies:
             files.remove(copy)
+
+
+def _remove_orphans() -> None:
+    """Removes the copies of whoever was killed before it could: they hold the person's other keys."""
+    folder = os.path.join(files.cache_folder(), "exec")
+    for name in files.names_in(folder):
+        pid = name.partition("-")[0]
+        if sys.platform != "win32" and pid.isdigit():  # there, os.kill ends the process whatever the signal
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                files.remove(os.path.join(folder, name))
+            except (OSError, OverflowError):
+                continue
 
 
 if sys.platform == "win32":
@@ -249,6 +264,9 @@ def serve(options: argparse.Namespace) -> int:
 
 def _write_env_file(path: str, variables: dict[str, str]) -> None:
     files.remove(path)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise LocalFiles(f"{path} cannot be written: {error.strerror}. Name another file: --env-file FILE") from error
     with os.fdopen(handle, "w") as file:
         file.write("".join(f"{name}={value}\n" for name, value in variables.items()))

@@ -63,7 +63,10 @@ class Gateway:
 
     def lock(self) -> files.Lock:
         """The lock of the session, of the caches' clearing, and of signing in."""
-        return files.Lock(os.path.join(self.state, "session.lock"))
+        return files.Lock(
+            os.path.join(self.state, "session.lock"),
+            waiting=f"Another rolegate is signing in to {self.url}, here on this machine. Waiting for it …",
+        )
 
 
 class Settings:

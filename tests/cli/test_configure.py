@@ -124,7 +124,7 @@ def test_prune_takes_away_what_is_gone(double: GatewayDouble, signed_in: Laptop)
 def test_a_profile_of_the_persons_own_is_not_doubled(signed_in: Laptop) -> None:
     _config(signed_in).write_text("[profile shop-prod-ReadOnly]\nregion = mine\n")
     done = signed_in.run("configure")
-    assert "you have a profile of that name yourself" in done.stderr
+    assert "the file has a profile of that name already" in done.stderr
     assert _profiles(signed_in).count("shop-prod-ReadOnly") == 1
 
 

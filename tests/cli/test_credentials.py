@@ -178,3 +178,11 @@ def test_credentials_that_others_can_read_are_refused(double: GatewayDouble, lap
     done = laptop.run("credentials", "--role", ROLE, status=8)
     assert done.stdout == ""
     assert "Others can read" in done.stderr
+
+
+def test_what_is_shorter_than_was_asked_for_is_said(stage: Town, alice: Laptop) -> None:
+    """AWS would refuse; the gateway gives what there can be, and nobody wonders why their session has ended."""
+    done = alice.run("credentials", "--role", "shop-prod/ReadOnly", "--duration", "12h")
+    assert "You asked for 12 h; the role allows 1 h." in done.stderr
+    assert alice.run("credentials", "--role", "shop-prod/ReadOnly", "--duration", "60m").stderr == ""
+    assert alice.run("credentials", "--role", "shop-prod/ReadOnly", "--duration", "2h", "--quiet").stderr == ""

@@ -173,3 +173,54 @@ def test_killed_at_random_moments(double: GatewayDouble, laptop: Laptop) -> None
                 json.loads(body)
     assert laptop.credentials(ROLE)
     assert double.reused == []
+
+
+def _opener(laptop: Laptop, body: str) -> str:
+    """A program for BROWSER in Python, in which `visit(**query)` comes back as the gateway's redirect does."""
+    opener = laptop.folder / "opener"
+    opener.write_text(
+        "#!/usr/bin/env python3\nimport os, sys, urllib.error, urllib.request, urllib.parse as p\n"
+        "q = {name: values[0] for name, values in p.parse_qs(p.urlsplit(sys.argv[1]).query).items()}\n"
+        "def visit(**query):\n    try:\n        return urllib.request.urlopen(q['redirect_uri'] + '?' + p.urlencode({'state': q['state'], **query})).status\n"
+        f"    except urllib.error.HTTPError as error:\n        return error.code\n{body}\n"
+    )
+    opener.chmod(0o755)
+    return str(opener)
+
+
+def test_an_answer_that_does_not_say_whose_it_is(double: GatewayDouble, laptop: Laptop) -> None:
+    """RFC 9207 section 2.4: where the gateway promises to name itself, an answer without a name is another's."""
+    usual = double._usual("/.well-known/oauth-authorization-server", b"", None)[1]
+    promise = {"authorization_response_iss_parameter_supported": True}
+    double.answers["/.well-known/oauth-authorization-server"] = (200, {**usual, **promise})
+    opener = _opener(laptop, "visit(code='c')")
+    assert "another gateway" in laptop.run("login", double.url, status=5, BROWSER=opener).stderr
+    assert double.asked["/oauth/token"] == 0
+    assert laptop.run("login", double.url, BROWSER=_opener(laptop, f"visit(code='c', iss={double.url!r})"))
+
+
+def test_another_person_of_this_machine_cannot_sign_us_in(double: GatewayDouble, laptop: Laptop) -> None:
+    """State, challenge and address are in `ps`: Mallory, on the same machine, sends a code of their own account for our challenge."""
+    if os.geteuid():
+        pytest.skip("to become somebody else, the tests must run as root")
+    body = (
+        "if os.fork() == 0:\n    os.setuid(65534)\n    os._exit(visit(code='of-mallory') // 4)\n"
+        f"print(os.waitstatus_to_exitcode(os.wait()[1]) * 4, file=open({str(laptop.folder / 'told')!r}, 'w'))\nvisit(code='ours')"
+    )
+    done = laptop.run("login", double.url, BROWSER=_opener(laptop, body))
+    assert "Signed in" in done.stderr
+    assert (laptop.folder / "told").read_text() == "404\n"
+
+
+def test_a_newer_gateway_and_an_older_one(double: GatewayDouble, laptop: Laptop) -> None:
+    """What we do not know is passed over; what an older one does not send yet is done without."""
+    usual = double._usual("/.well-known/oauth-authorization-server", b"", None)[1]
+    del usual["device_authorization_endpoint"], usual["revocation_endpoint"]
+    double.answers["/.well-known/oauth-authorization-server"] = (200, {**usual, "from_the_future": {"x": [1]}})
+    double.roles[0] |= {"colour": "red", "roles": [{"arn": ROLE, "name": "ReadOnly", "from_the_future": True}]}
+    for gone in ("environment", "tags"):
+        del double.roles[0][gone]
+    double.answers[CREDENTIALS] = lambda _: (200, {**double.document(), "from_the_future": "x"})
+    laptop.run("login", double.url, BROWSER=_opener(laptop, "visit(code='c')"))
+    assert "from_the_future" not in laptop.credentials("shop-prod/ReadOnly")
+    assert "with a browser only" in laptop.run("login", double.url, "--device", status=4).stderr

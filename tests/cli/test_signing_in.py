@@ -52,6 +52,12 @@ def test_with_a_code(stage: Town, laptop: Laptop) -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     assert stage.gateway.audit("client.paired")[-1]["data"]["grant"] == "device_code"
+    assert laptop.credentials("shop-prod/ReadOnly")["AccountId"] == "111122223333"
+    refused = laptop.run("credentials", "--role", "shop-staging/ReadOnly", status=4)
+    assert refused.stdout == ""
+    assert "rolegate login --browser" in refused.stderr
+    assert "pairing_too_weak" in refused.stderr
+    assert "pairing_too_weak" in laptop.run("console", "shop-staging/ReadOnly", "--print", status=4).stderr
     # Remembered for such places, and for such places alone.
     known = json.loads((laptop.folder / "config/rolegate/gateways.json").read_text())
     assert known["gateways"][stage.url]["sign_in"] == {"ssh": "device"}

@@ -10,10 +10,11 @@ from tests.live import CLIENT_SECRET, Stage
 
 
 class Town(Stage):
-    """Two accounts, shop-prod by SAML and shop-staging by OpenID Connect, in which engineers have ReadOnly. `url`: the gateway's."""
+    """Two accounts, shop-prod by SAML and shop-staging by OpenID Connect, in which engineers have ReadOnly; command lines that were
+    paired by a typed code do not get the second. `url`: the gateway's."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, {"ROLEGATE_DEVICE_EXCLUDED_ROLES": "staging/*"})
         self.url = self.gateway.url
         client = OidcClient(
             "rolegate",
