@@ -13,9 +13,11 @@ import hashlib
 import json
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
@@ -32,6 +34,7 @@ from tests.processes import Process, free_port
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 20
 CLIENT_SECRET = "a-test-client-secret-that-is-public"
+AUDIT_COLUMNS = ("seq", "kind", "outcome", "actor", "reason", "request_id", "address", "data")
 CLI_REDIRECT = "http://127.0.0.1:49152/callback"
 
 SAML_ACCOUNT = "111122223333"
@@ -169,8 +172,16 @@ class Gateway:
         return (self.folder / "gateway.log").read_text(errors="replace")
 
     def audit(self, kind: str = "") -> list[dict[str, Any]]:
-        """The audit log's events, oldest first, of one kind where one is given."""
-        events = [json.loads(line) for line in self.manage("audit", "export").splitlines() if line.startswith("{")]
+        """The audit log's events, oldest first, of one kind where one is given. Out of the table: `manage.py` takes seconds to start."""
+        query = f"SELECT {', '.join(AUDIT_COLUMNS)} FROM federation_auditevent ORDER BY seq"
+        rows: list[tuple[Any, ...]]
+        if self._database.startswith("postgres"):
+            with psycopg.connect(self._database) as connection:
+                rows = connection.execute(query).fetchall()  # type: ignore[arg-type]
+        else:
+            with closing(sqlite3.connect(self._database.removeprefix("sqlite:///"), timeout=TIMEOUT)) as connection:
+                rows = [(*row[:-1], json.loads(row[-1])) for row in connection.execute(query)]
+        events = [dict(zip(AUDIT_COLUMNS, row, strict=True)) for row in rows]
         return [event for event in events if not kind or event["kind"] == kind]
 
     def saml_metadata(self) -> bytes:
@@ -210,7 +221,7 @@ class Stage:
         """Start both, and do in both accounts what their owners would: register the gateway, make the role, fill a bucket."""
         self.aws.start()
         gateway = self.gateway.start()
-        gateway.apply(mapping_document([]))
+        gateway.apply(mapping_document(list(self._providers.values())))
         saml_arn = self.aws.register_saml_provider(SAML_ACCOUNT, "rolegate", gateway.saml_metadata())
         oidc_arn = self.aws.register_oidc_provider(OIDC_ACCOUNT, gateway.issuer, ["sts.amazonaws.com"])
         recipients = ["https://signin.aws.amazon.com/saml", "https://us-east-1.signin.aws.amazon.com/saml"]

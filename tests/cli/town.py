@@ -27,13 +27,13 @@ class Town(Stage):
 
     def start(self) -> Town:
         self.idp.start()
-        super().start()
-        self.connect({
+        self._providers["corp-oidc"] = {
             "slug": "corp-oidc", "name": "Example Corp (OpenID Connect)",
             "oidc": {"issuer": self.idp.issuer, "client_id": "rolegate", "client_secret": "${TEST_CLIENT_SECRET}",
                      "scopes": ["openid", "profile", "email", "groups"]},
             "claims": {"subject": "sub", "email": "email", "name": "name", "groups": "groups"},
-        })  # fmt: skip
+        }  # fmt: skip
+        super().start()
         return self
 
     def stop(self) -> None:
