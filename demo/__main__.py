@@ -217,6 +217,11 @@ def banner() -> str:
     aws --region us-east-1 --endpoint-url {aws} sts get-caller-identity
     aws --region us-east-1 --endpoint-url {aws} s3 ls
 
+  Or with the command line helper, which {GATEWAY}/cli/ installs:
+    rolegate login {GATEWAY}
+    rolegate configure
+    aws --endpoint-url {aws} --profile shop-prod-ReadOnly s3 ls
+
   A role that you make in an account's IAM (as Carol, called shop-something,
   in shop-dev) is Alice's within two minutes: the worker reads the accounts.
 

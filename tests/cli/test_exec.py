@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +64,28 @@ def test_the_persons_own_default_profile_does_not_come_first(stage: Town, alice:
         Path(alice.environment["AWS_SHARED_CREDENTIALS_FILE"]).unlink()
 
 
+def test_copies_of_whoever_was_killed_go_with_the_next_start(double: GatewayDouble, laptop: Laptop) -> None:
+    """They hold the person's other keys; and whoever is still running keeps theirs."""
+    double.sign_in(laptop)
+    Path(laptop.environment["AWS_SHARED_CREDENTIALS_FILE"]).write_text(
+        "[default]\naws_access_key_id = AKIA\n[x]\na = b\n"
+    )
+    killed = laptop.start("exec", ROLE, "--", "sh", "-c", "echo ready; exec sleep 30")
+    running = laptop.start("exec", ROLE, "--", "sh", "-c", "echo ready; exec sleep 30")
+    for process in (killed, running):
+        assert process.stdout is not None
+        process.stdout.readline()
+    (child,) = _children(killed.pid)
+    killed.kill()
+    os.kill(int(child), signal.SIGKILL)
+    killed.communicate(timeout=20)
+    laptop.run("exec", ROLE, "--", "true")
+    left = [path.name for path in (laptop.folder / "cache/rolegate/exec").iterdir()]
+    assert left == [f"{running.pid}-credentials"]
+    running.terminate()
+    running.communicate(timeout=20)
+
+
 def test_the_exit_status_is_the_childs(double: GatewayDouble, laptop: Laptop) -> None:
     double.sign_in(laptop)
     laptop.run("exec", ROLE, "--", "sh", "-c", "exit 7", status=7)
@@ -97,7 +120,7 @@ def test_a_long_child_gets_new_credentials(double: GatewayDouble, laptop: Laptop
 
 def test_nothing_secret_is_in_arguments_or_in_our_own_environment(double: GatewayDouble, laptop: Laptop) -> None:
     double.sign_in(laptop)
-    process = laptop.start("exec", ROLE, "--", "sh", "-c", "echo ready; sleep 30")
+    process = laptop.start("exec", ROLE, "--", "sh", "-c", "echo ready; exec sleep 30")
     assert process.stdout is not None
     process.stdout.readline()
     seen = b""

@@ -120,6 +120,11 @@ def test_an_env_file_for_containers_is_private_and_goes_at_the_end(double: Gatew
     assert not path.exists()
 
 
+def test_an_env_file_that_cannot_be(double: GatewayDouble, laptop: Laptop) -> None:
+    double.sign_in(laptop)
+    assert "Name another file" in laptop.run("serve", ROLE, "--env-file", "missing/role.env", status=8).stderr
+
+
 def test_what_the_gateway_refuses_is_no_success(double: GatewayDouble, laptop: Laptop) -> None:
     double.sign_in(laptop)
     double.lifetime = 900.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,29 @@ def test_boto3_by_profile(stage: Town, configured: Laptop, monkeypatch: pytest.M
     )
     assert ":assumed-role/ReadOnly/" in client.get_caller_identity()["Arn"]
     assert core.get_credentials().method == "custom-process"
+
+
+def test_boto3_by_the_metadata_form(stage: Town, alice: Laptop) -> None:
+    """A tool that knows nothing but the metadata service of an instance (IMDSv2)."""
+    process = alice.start("serve", "shop-prod/ReadOnly", "--imds")
+    assert process.stdout is not None
+    lines = [process.stdout.readline().removeprefix("export ").strip() for _ in range(2)]
+    script = (
+        "import boto3, sys; session = boto3.session.Session(); print(session.get_credentials().method);"
+        "print(session.client('sts', endpoint_url=sys.argv[1], region_name='us-east-1').get_caller_identity()['Arn'])"
+    )
+    environment = {**_client_environment(alice), **dict(line.split("=", 1) for line in lines)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, stage.aws.url], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )  # fmt: skip
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    assert done.returncode == 0, done.stderr
+    method, arn = done.stdout.split()
+    assert method == "iam-role"
+    assert ":assumed-role/ReadOnly/" in arn
 
 
 def _javascript(laptop: Laptop, stage: Town, provider: str, options: dict[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import html
 import os
 import re
@@ -97,6 +98,18 @@ def test_a_code_and_its_qr_code(stage: Town, laptop: Laptop, terminal: Callable[
     screen.key("C-c")
     screen.type("echo status $?")
     screen.until("status 130")
+
+
+def test_whoever_waits_for_another_sign_in_is_told(
+    double: GatewayDouble, laptop: Laptop, terminal: Callable[..., Terminal]
+) -> None:
+    double.sign_in(laptop, access=False)
+    with laptop.session_file().with_name("session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        screen = terminal(laptop)
+        screen.type("rolegate roles")
+        screen.until("Another rolegate is signing in to")
+    screen.until("shop-prod +111122223333")
 
 
 def test_secrets_are_not_shown_unasked(
