@@ -196,8 +196,10 @@ def look_up(directory: str, subjects: Iterable[str], *, subject_column: str, gro
         among, params = _among_ids(f"u.{compiled.column(DirectoryUser, 'id')}", list(by_id))
     else:
         among, params = _among(f"u.{compiled.column(DirectoryUser, subject_column)}", wanted)
+    # Of one person the groups above are found from their own, of many once for all groups.
+    sql = _look_up_sql(subject_column, group_column, among, many=len(wanted) > 1)
     with connection.cursor() as cursor:
-        cursor.execute(_look_up_sql(subject_column, group_column, among), [directory, *params, SOURCE + directory])
+        cursor.execute(sql, [directory, *params, *([directory] if len(wanted) > 1 else []), SOURCE + directory])
         rows = cursor.fetchall()
     found: dict[str, list[tuple[bool, bool, frozenset[str]]]] = {}
     contact = _moment(rows[0][0]) if rows else None
@@ -254,7 +256,7 @@ def _entry(rows: list[tuple[bool, bool, frozenset[str]]], contact: datetime | No
     return Entry(len(present) or int(deleted), active=False, deleted=deleted, groups=frozenset(), contact=contact)
 
 
-def _look_up_sql(subject_column: str, group_column: str, among: str) -> str:
+def _look_up_sql(subject_column: str, group_column: str, among: str, *, many: bool) -> str:
     user, membership, nesting, group, source = (
         compiled.table(model) for model in (DirectoryUser, Membership, GroupNesting, DirectoryGroup, Source)
     )
@@ -262,11 +264,21 @@ def _look_up_sql(subject_column: str, group_column: str, among: str) -> str:
     aggregate = "array_agg" if connection.vendor == "postgresql" else "json_group_array"
     # UNION, not UNION ALL: groups that contain one another end. The names are put together for all people in one pass: asked
     # for each of 500 people by themselves, they are looked for among everybody's memberships, 500 times.
+    if many:
+        mine = (
+            f"up(group_id, above) AS (SELECT g.id, g.id FROM {group} g WHERE g.directory = %s "  # noqa: S608  ours
+            f"UNION SELECT up.group_id, n.parent_id FROM up JOIN {nesting} n ON n.child_id = up.above), "
+            f"mine(user_id, group_id) AS (SELECT m.user_id, up.above FROM {membership} m JOIN who ON m.user_id = who.id "
+            f"JOIN up ON up.group_id = m.group_id), "
+        )
+    else:
+        mine = (
+            f"mine(user_id, group_id) AS (SELECT m.user_id, m.group_id FROM {membership} m JOIN who ON m.user_id = who.id "  # noqa: S608
+            f"UNION SELECT mine.user_id, n.parent_id FROM mine JOIN {nesting} n ON n.child_id = mine.group_id), "
+        )
     return (
         f"WITH RECURSIVE who AS (SELECT u.id, u.{column} AS subject, u.active, u.deleted_at FROM {user} u "  # noqa: S608  ours
-        f"WHERE u.directory = %s AND {among}), "
-        f"mine(user_id, group_id) AS (SELECT m.user_id, m.group_id FROM {membership} m JOIN who ON m.user_id = who.id "
-        f"UNION SELECT mine.user_id, n.parent_id FROM mine JOIN {nesting} n ON n.child_id = mine.group_id), "
+        f"WHERE u.directory = %s AND {among}), {mine}"
         f"named(user_id, names) AS (SELECT mine.user_id, {aggregate}(g.{name}) FROM mine JOIN {group} g ON g.id = mine.group_id "
         f"GROUP BY mine.user_id) "
         f"SELECT (SELECT succeeded_at FROM {source} WHERE key = %s), who.subject, who.active, who.deleted_at, named.names "

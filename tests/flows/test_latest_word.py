@@ -20,6 +20,7 @@ from federation.models import (
     Source,
     current,
 )
+from federation.models.directory import look_up
 from tests import cast
 
 READ, DEVELOP = cast.role(cast.PROD, "ReadOnly"), cast.role(cast.DEV, "Developer")
@@ -322,3 +323,28 @@ def test_the_past_is_what_the_directory_then_had(publish, sign_in_as, now):
         user=user, group_id=UUID(int=2), display_name="engineering", since=now, until=now + timedelta(days=1)
     )
     assert [then(days) for days in (0.5, 1.5, 3)] == ["denied_by_rule", "no_matching_rule", "allowed"]
+
+
+@pytest.mark.parametrize("group_column", ["display_name", "external_id"])
+def test_of_many_people_it_says_what_it_says_of_each(db, now, group_column):
+    """Groups within groups in circles, by two ways and by nobody; one that has no such name."""
+    at = {"created_at": now, "modified_at": now}
+    groups = [
+        DirectoryGroup.objects.create(
+            directory="staff", display_name=f"g{n}", external_id=f"x{n}" if n != 2 else "", **at
+        )
+        for n in range(6)
+    ]
+    for parent, child in ((0, 1), (1, 2), (2, 0), (3, 1), (3, 2), (5, 4)):
+        GroupNesting.objects.create(parent=groups[parent], child=groups[child], since=now)
+    for n, own in enumerate(((), (1,), (2,), (4,), (1, 4))):
+        user = DirectoryUser.objects.create(directory="staff", user_name=f"p{n}", user_name_key=f"p{n}", **at)
+        for number in own:
+            Membership.objects.create(user=user, group=groups[number], since=now)
+    names = [f"p{n}" for n in range(5)] + ["nobody"]
+    columns = {"subject_column": "user_name", "group_column": group_column}
+    together = look_up("staff", names, **columns)
+    assert together == {name: look_up("staff", [name], **columns)[name] for name in names}
+    letter = "x" if group_column == "external_id" else "g"
+    assert together["p1"].groups == {f"{letter}{n}" for n in (0, 1, 2, 3)} - {"x2"}
+    assert together["p0"].groups == frozenset()
