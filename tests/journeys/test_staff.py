@@ -19,7 +19,7 @@ PAGES = (
     "/staff/unused/rule?name=engineers-read-production", "/staff/audit/", "/staff/audit/?kind=sign_in", "/staff/audit/?q=kind:nonsense",
     "/staff/audit/verify/", "/staff/accounts/", f"/staff/accounts/{PRODUCTION}/", "/staff/roles/", "/staff/roles/?used=never",
     "/staff/findings/", f"/staff/onboard/?account={PRODUCTION}", f"/staff/accounts/{PRODUCTION}/verify", "/staff/tasks/",
-    "/staff/tasks/refresh_catalogue/", "/staff/held/", "/staff/tokens/", "/staff/rights/", "/staff/rights/0/",
+    "/staff/tasks/refresh_catalogue/", "/staff/directories/?q=alice", "/staff/held/", "/staff/tokens/", "/staff/rights/", "/staff/rights/0/",
 )  # fmt: skip
 
 
