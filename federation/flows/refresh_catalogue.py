@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from federation.audit.events import Origin
 from federation.aws import catalogue, organizations, sts
 from federation.aws.arns import parse_role_arn
 from federation.aws.partitions import partition
-from federation.directory.snapshot import difference
+from federation.directory.snapshot import FEW, difference
 from federation.errors import ConfigurationError, RolegateError
 from federation.flows import catalogue_effect, leases, runs, sources
 from federation.flows.minting import mint_reader_token
 from federation.mapping.delegated import is_ours
 from federation.mapping.document import parse
-from federation.mapping.rules import Account
+from federation.mapping.rules import Account, is_production
 from federation.models import current
 from federation.models.accounts import OrganizationAccount, Role, search_text
 from federation.models.catalogue import ACCOUNT
@@ -166,11 +166,13 @@ def _take_organization(
     found: Sequence[organizations.AccountRecord], partition_name: str, lease: leases.Held, *, now: datetime
 ) -> int:
     records = {record.id: record for record in found}
-    before = {row.id: _as_record(row).digest for row in OrganizationAccount.objects.filter(present=True)}
+    known = {row.id: _as_record(row) for row in OrganizationAccount.objects.filter(present=True)}
+    before = {account_id: record.digest for account_id, record in known.items()}
     change = difference(before, {account_id: record.digest for account_id, record in records.items()})
     sources.brake(
         ORGANIZATION, change, now=now, effect=lambda: catalogue_effect.effect_of_accounts(_of_the_organization_alone(change.removed))
     )  # fmt: skip
+    _brake_on_marks(known, records, now)
     with transaction.atomic():
         if not lease.is_ours():
             raise leases.LeaseLost(ORGANIZATION)
@@ -188,6 +190,39 @@ def _take_organization(
         OrganizationAccount.objects.filter(id__in=change.removed).update(present=False, removed_at=now)
         sources.taken_over(ORGANIZATION, changed=not change.is_empty, counts={"accounts": len(found)}, now=now)
     return len(rows) + len(change.removed)
+
+
+def _brake_on_marks(
+    before: Mapping[str, organizations.AccountRecord], after: Mapping[str, organizations.AccountRecord], now: datetime
+) -> None:
+    """Hold an answer in which many accounts that stay are suddenly no longer active, or have lost their tags.
+
+    Attack, or mishap: an answer without tags unmarks production everywhere, and every deny that chooses accounts by a tag is gone.
+    """
+    stay = before.keys() & after.keys()
+    inactive = [key for key in stay if before[key].state == "ACTIVE" != after[key].state]
+    for what, effect in (
+        (_tag_marks, None),
+        (_active_mark, lambda: catalogue_effect.effect_of_accounts(_of_the_organization_alone(inactive))),
+    ):
+        had = dict.fromkeys((mark for key in stay for mark in what(before[key])), "")
+        has = dict.fromkeys((mark for key in stay for mark in what(after[key])), "")
+        found = difference(had, has)
+        if len(found.removed) > FEW:
+            sources.brake(ORGANIZATION, found, now=now, effect=effect)
+
+
+def _tag_marks(record: organizations.AccountRecord) -> Iterator[str]:
+    """Its tags by their keys: another value is somebody's word, none is not. And that it is production, by whatever value."""
+    for key in record.tags:
+        yield f"{record.id}: tag {key}"
+    if is_production(Account(record.id, record.name, tags=record.tags)):
+        yield f"{record.id}: production"
+
+
+def _active_mark(record: organizations.AccountRecord) -> Iterator[str]:
+    if record.state == "ACTIVE":
+        yield f"{record.id}: active"
 
 
 def _of_the_organization_alone(account_ids: Sequence[str]) -> set[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,7 @@ from federation.flows import leases, sources
 from federation.flows import refresh_catalogue as flow
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows.access import decide
+from federation.mapping.rules import is_production
 from federation.models import AuditEvent, HeldAnswer, Lease, OrganizationAccount, Role, Source, TaskRun, current
 from federation.queries import directories
 from tests import cast
@@ -509,6 +511,34 @@ def test_an_organization_that_shrinks_says_who_would_lose_what(organization, pub
     (line,) = directories.held()
     assert line.losers == 1
     assert {role.role_arn for role in line.lost} == {cast.role(f"{n:012}", "Own") for n in range(3, 21)}
+
+
+@pytest.mark.parametrize(
+    ("change", "mark"),
+    [({"tags": {}}, "000000000001: production"), ({"tags": {"environment": "sandbox"}}, "000000000001: production"), ({"state": "SUSPENDED"}, "000000000001: active")],
+)  # fmt: skip
+def test_an_organization_whose_accounts_lose_their_marks_is_held(organization, now, origin, change, mark):
+    """Attack: without tags nothing is production any more, and a deny by tag finds no account."""
+    few = organization.members
+    many = [Member(f"{n:012}", f"a{n}", "ou-1", tags={"environment": "production"}) for n in range(1, 21)]
+    organization.members = [*few, *many]
+    read_organization(now)
+    organization.members = [*few, *(replace(member, **change) for member in many)]
+    assert read_organization(now + HOUR).outcome == "held"
+    assert mark in HeldAnswer.objects.get().summary["examples"]
+    assert sum(is_production(account) for account in current.mapping().document.accounts) == 22
+    sources.decide("organization", accept=True, actor="carol", origin=origin, now=now + 2 * HOUR)
+    assert read_organization(now + 3 * HOUR) == flow.Refreshed("organization", "ok", count=24, written=20)
+
+
+def test_a_few_accounts_may_be_tagged_otherwise_and_all_with_another_value(organization, now):
+    many = [Member(f"{n:012}", f"a{n}", "ou-1", tags={"environment": "production", "cost": "1"}) for n in range(1, 21)]
+    few = organization.members
+    organization.members = [*few, *many]
+    read_organization(now)
+    many = [replace(many[0], tags={}), *(replace(one, tags={**one.tags, "cost": "2"}) for one in many[1:])]
+    organization.members = [*few, *many]
+    assert read_organization(now + HOUR).outcome == "ok"
 
 
 def test_a_broken_organization_changes_nothing(organization, now):
