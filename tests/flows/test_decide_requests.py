@@ -312,7 +312,7 @@ def test_whoever_decided_still_finds_it(desk):
     desk.publish(DOCUMENT.replace("name: admins-by-request", "name: admins-otherwise"))
     assert cases.one(lead.pk, request.pk, now=desk.now).standing == "active"
     assert [case.request.pk for case in cases.decided(lead.pk, now=desk.now)] == [request.pk]
-    context = cases.context_of(cases.one(lead.pk, request.pk, now=desk.now))
+    context = cases.context_of(cases.one(lead.pk, request.pk, now=desk.now), now=desk.now)
     assert context.groups == ("engineering",)
     assert context.earlier == ()
 
