@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -142,7 +143,7 @@ class Gateway:
                 self.manage("collectstatic", "--noinput", "-v", "0")
                 lock.truncate(0)
                 lock.write(stamp)
-        self.manage("migrate", "-v", "0")
+        self._migrate()
         granian = str(self.programs / "granian")
         self._process = Process(
             [granian, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(self.workers),
@@ -150,6 +151,24 @@ class Gateway:
             log=self.folder / "gateway.log", environment=self.environment, folder=ROOT,
         ).start(ready=f"{self.url}/signin/")  # fmt: skip
         return self
+
+    def _migrate(self) -> None:
+        """`manage.py migrate`; for SQLite by a copy of a file that it has made before, out of the same migrations."""
+        if self._server_url or not self._database.startswith("sqlite:///"):
+            self.manage("migrate", "-v", "0")
+            return
+        path = Path(self._database.removeprefix("sqlite:///"))
+        migrations = sorted((ROOT / "federation" / "migrations").glob("*.py"))
+        stamp = hashlib.sha256(b"".join(file.read_bytes() for file in (*migrations, ROOT / "requirements.txt")))
+        migrated = Path(sys.prefix) / f".migrated-{stamp.hexdigest()[:16]}.sqlite3"
+        with (Path(sys.prefix) / ".migrated.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not migrated.exists():
+                self.manage("migrate", "-v", "0")
+                with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(migrated)) as target:
+                    source.backup(target)  # with what is still in the write-ahead log
+                return
+        shutil.copyfile(migrated, path)
 
     @property
     def pid(self) -> int:
