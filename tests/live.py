@@ -73,10 +73,13 @@ def _stamp_of_static_files() -> str:
 
 
 class Gateway:
-    """One gateway process on a free port. `environment` adds to its environment, or overrides it: also the database."""
+    """One gateway process on a free port. `environment` adds to its environment, or overrides it: also the database.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.folder = folder
+    `code`: where its own code is, if not in this checkout.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, *, code: Path = ROOT) -> None:
+        self.folder, self.code = folder, code
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
@@ -115,7 +118,7 @@ class Gateway:
         """`manage.py` with these arguments; returns what it printed. Raises RuntimeError with its errors."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=self.code,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -144,12 +147,16 @@ class Gateway:
                 lock.truncate(0)
                 lock.write(stamp)
         self._migrate()
+        return self.serve()
+
+    def serve(self) -> Gateway:
+        """Serve what is there, be the database migrated or not."""
         granian = str(self.programs / "granian")
         self._process = Process(
             [granian, "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", str(self.workers),
              "--blocking-threads", str(self.threads), "--no-ws", "config.wsgi:application"],
-            log=self.folder / "gateway.log", environment=self.environment, folder=ROOT,
-        ).start(ready=f"{self.url}/signin/")  # fmt: skip
+            log=self.folder / "gateway.log", environment=self.environment, folder=self.code,
+        ).start(ready=f"{self.url}/healthz")  # fmt: skip
         return self
 
     def _migrate(self) -> None:
@@ -158,7 +165,7 @@ class Gateway:
             self.manage("migrate", "-v", "0")
             return
         path = Path(self._database.removeprefix("sqlite:///"))
-        migrations = sorted((ROOT / "federation" / "migrations").glob("*.py"))
+        migrations = sorted((self.code / "federation" / "migrations").glob("*.py"))
         stamp = hashlib.sha256(b"".join(file.read_bytes() for file in (*migrations, ROOT / "requirements.txt")))
         migrated = Path(sys.prefix) / f".migrated-{stamp.hexdigest()[:16]}.sqlite3"
         with (Path(sys.prefix) / ".migrated.lock").open("w") as lock:
