@@ -400,7 +400,11 @@ def complete_saml(
         return _complete_saml(provider_slug, code, binding, confirmed=confirmed, origin=origin, now=now)
     except RolegateError as error:
         # Counted only when refused: the sign-in itself was counted twice already. Guesses must not flood the audit log.
-        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        try:
+            rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
+        except RateLimited as limited:
+            _refused(limited, provider_slug, origin, now)
+            raise
         _refused(error, provider_slug, origin, now)
         raise
 
