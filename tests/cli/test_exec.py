@@ -112,7 +112,8 @@ def test_signals_reach_the_child_once(double: GatewayDouble, laptop: Laptop, num
 def test_a_long_child_gets_new_credentials(double: GatewayDouble, laptop: Laptop) -> None:
     double.sign_in(laptop)
     double.lifetime = 902.0  # so that they have 15 minutes left within two seconds
-    script = 'for i in 1 2; do curl -s -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"; echo; sleep 2.5; done'
+    ask = 'curl -s -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"; echo'
+    script = f"{ask}; sleep 2.5; {ask}"
     first, second = map(json.loads, laptop.run("exec", ROLE, "--", "sh", "-c", script).stdout.splitlines())
     assert first["AccessKeyId"] != second["AccessKeyId"]
     assert set(first) == {"AccessKeyId", "SecretAccessKey", "Token", "Expiration", "AccountId"}

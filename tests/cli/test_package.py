@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 
 from portal import cli_package
+from tests.cli.double import ACCOUNT, ROLE, GatewayDouble
 from tests.cli.laptop import PACKAGE, Laptop, lowest_python
 
 SOURCES = sorted((PACKAGE / "rolegate").glob("*.py"))
@@ -54,6 +56,55 @@ def test_the_one_file_runs_and_imports_whatever_it_needs(tmp_path: Path):
         assert done.stdout
     first = subprocess.run([str(tmp_path / "rolegate"), "--version"], capture_output=True, text=True, check=True).stdout
     assert first.startswith(f"rolegate {cli_package.version()} ")
+
+
+def test_the_one_file_answers_from_the_cache_by_itself(double: GatewayDouble, tmp_path: Path):
+    """By its name and by `python`; the second time without a word to anybody, and without the package in it."""
+    laptop = Laptop(tmp_path / "alice")
+    laptop.environment.pop("PYTHONPATH")
+    double.sign_in(laptop)
+    program = tmp_path / "rolegate"
+    program.write_bytes(cli_package.pyz().content)
+    program.chmod(0o755)
+    command = [str(program), "credentials", "--role", ROLE]
+    answers = []
+    for prefix in ([], [], [lowest_python()]):
+        done = subprocess.run([*prefix, *command], env=laptop.environment, capture_output=True, text=True, check=True)
+        answers.append(done.stdout)
+    assert len(set(answers)) == 1
+    assert json.loads(answers[0])["AccountId"] == ACCOUNT
+    assert double.asked["/api/v1/credentials"] == 1
+    with zipfile.ZipFile(program) as archive:
+        first = archive.read("__main__.py")
+    with zipfile.ZipFile(tmp_path / "first.pyz", "w") as archive:
+        archive.writestr("__main__.py", first)
+    alone = [lowest_python(), str(tmp_path / "first.pyz"), *command[1:]]
+    done = subprocess.run(alone, env=laptop.environment, capture_output=True, text=True, check=True)
+    assert done.stdout == answers[0]
+
+
+def test_the_one_file_runs_nothing_of_other_packages(tmp_path: Path):
+    """A .pth or a usercustomize that prints would stand before what an SDK reads; and PYTHONPATH may be anybody's."""
+    laptop = Laptop(tmp_path / "alice")
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    for name in ("usercustomize", "sitecustomize", "argparse"):
+        (evil / f"{name}.py").write_text("print('of somebody else')\n")
+    program = tmp_path / "rolegate"
+    program.write_bytes(cli_package.pyz().content)
+    program.chmod(0o755)
+    done = subprocess.run(
+        [str(program), "--version"],
+        env={**laptop.environment, "PYTHONPATH": str(evil)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("rolegate ")
+    without = {**laptop.environment, "PATH": str(tmp_path / "nothing")}
+    done = subprocess.run([str(program)], env=without, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "Python 3.9 or newer is needed" in done.stderr
 
 
 def test_the_wheel_installs_without_an_index(tmp_path: Path):
