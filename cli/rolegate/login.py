@@ -25,6 +25,7 @@ from rolegate.session import CLIENT_ID, oauth_error, oauth_sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from rolegate.web import Web
@@ -33,7 +34,7 @@ BROWSER_SECONDS = 300
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _HINT_SECONDS = 20
 # Where the answer may come back to (RFC 8252 section 7.3): the second where there is no IPv4.
-ADDRESSES = ((socket.AF_INET, "127.0.0.1", "127.0.0.1"), (socket.AF_INET6, "::1", "[::1]"))
+ADDRESSES = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?")
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Rolegate</title>
 <body style="font:16px/1.5 system-ui,sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark">
@@ -87,15 +88,57 @@ def sign_in(web: Web, way: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class _Loopback(LoopbackServer):
-    """Waits on a port of the system's choice for the one redirect with our state. `iss_wanted`: the gateway promises to name itself."""
+    """Waits on a port of the system's choice for the one redirect with our state, and redeems its code before the page says so.
 
-    def __init__(self, family: socket.AddressFamily, host: str, state: str, issuer: str, *, iss_wanted: bool) -> None:
+    `redeem` gives the tokens for a code. `iss_wanted`: the gateway promises to name itself.
+    """
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        host: str,
+        web: Web,
+        redeem: Callable[[str, str], dict[str, Any]],
+        *,
+        iss_wanted: bool,
+    ) -> None:
         self.address_family = family
         super().__init__((host, 0), _Redirect)
-        self.state = state
-        self.issuers = {issuer} if iss_wanted else {issuer, None}
-        self.answer: dict[str, str] = {}
+        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        self.redirect_uri = f"http://{shown}:{self.server_address[1]}/callback"
+        self.state = secrets.token_urlsafe(24)
+        self.tokens: dict[str, Any] = {}
+        self.failure: Exception | None = None
         self.answered = threading.Event()
+        self._issuers = {web.gateway.url} if iss_wanted else {web.gateway.url, None}
+        self._redeem = redeem
+        self._lock = threading.Lock()
+        self._taken = False
+
+    def take(self, fields: dict[str, str]) -> bool:
+        """Whether this is the first answer, which alone counts: a page that is loaded again must not redeem its code again."""
+        with self._lock:
+            first, self._taken = not self._taken, True
+        if first:
+            try:
+                self.tokens = self._redeem(self._code(fields), self.redirect_uri)
+            except Exception as error:  # raised where it was waited for
+                self.failure = error
+        return first
+
+    def _code(self, fields: dict[str, str]) -> str:
+        if fields.get("iss") not in self._issuers:  # RFC 9207 section 2.4
+            raise NotAGateway(
+                "The answer came from another gateway than the one that was asked. Sign in again; if it happens again, tell your administrators."
+            )
+        if not fields.get("code"):
+            said = (
+                "You chose not to pair this command line."
+                if fields.get("error") == "access_denied"
+                else f"The gateway refused: {plain(fields.get('error_description') or fields.get('error', ''))}."
+            )
+            raise Refused(f"{said} To try again: rolegate login")
+        return fields["code"]
 
 
 class _Redirect(http.server.BaseHTTPRequestHandler):
@@ -115,14 +158,15 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
         ):
             self._page(404, "Not found", "This address is for one answer of the gateway.")
             return
-        if fields.get("iss") not in server.issuers:  # RFC 9207 section 2.4
-            fields = {"error": "mix_up"}
-        if fields.get("code"):
+        first = server.take(fields)
+        if not first:
+            server.answered.wait(BROWSER_SECONDS)
+        if server.tokens:
             self._page(200, "You are signed in", "You can close this window and go back to the terminal.")
         else:
-            self._page(200, "You are not signed in", "Nothing was paired. You can close this window.")
-        server.answer = fields
-        server.answered.set()
+            self._page(200, "You are not signed in", "The terminal says why. You can close this window.")
+        if first:
+            server.answered.set()
 
     def _page(self, status: int, title: str, text: str) -> None:
         body = (_PAGE % (title, text)).encode()
@@ -143,23 +187,32 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
         """Nothing: the request line holds the code."""
 
 
-def _listen(state: str, issuer: str, *, iss_wanted: bool) -> tuple[_Loopback, str]:
-    for family, host, shown in ADDRESSES:
+def _listen(web: Web, redeem: Callable[[str, str], dict[str, Any]], *, iss_wanted: bool) -> _Loopback:
+    for family, host in ADDRESSES:
         try:
-            server = _Loopback(family, host, state, issuer, iss_wanted=iss_wanted)
+            return _Loopback(family, host, web, redeem, iss_wanted=iss_wanted)
         except OSError:
             continue
-        return server, f"http://{shown}:{server.server_address[1]}/callback"
     raise Unreachable("This machine has no loopback address to receive the sign-in on. Run: rolegate login --device")
 
 
 def _by_browser(web: Web, metadata: dict[str, Any]) -> dict[str, Any]:
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+    def redeem(code: str, redirect_uri: str) -> dict[str, Any]:
+        tokens = web.post_form("/oauth/token", {
+            "grant_type": "authorization_code", "client_id": CLIENT_ID, "code": code, "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        })  # fmt: skip
+        if tokens.status != 200:
+            raise Refused(f"{oauth_sentence(tokens)} To try again: rolegate login")
+        return tokens.document()
+
     promised = metadata.get("authorization_response_iss_parameter_supported") is True
-    server, redirect = _listen(state := secrets.token_urlsafe(24), web.gateway.url, iss_wanted=promised)
+    server = _listen(web, redeem, iss_wanted=promised)
     query = {
-        "response_type": "code", "client_id": CLIENT_ID, "redirect_uri": redirect, "state": state,
+        "response_type": "code", "client_id": CLIENT_ID, "redirect_uri": server.redirect_uri, "state": server.state,
         "code_challenge": challenge, "code_challenge_method": "S256",
     }  # fmt: skip
     url = f"{metadata['authorization_endpoint']}?{urlencode(query)}"
@@ -182,25 +235,9 @@ def _by_browser(web: Web, metadata: dict[str, Any]) -> dict[str, Any]:
     finally:
         server.shutdown()
         server.server_close()
-    answer = server.answer
-    if answer.get("error") == "mix_up":
-        raise NotAGateway(
-            "The answer came from another gateway than the one that was asked. Sign in again; if it happens again, tell your administrators."
-        )
-    if not answer.get("code"):
-        said = (
-            "You chose not to pair this command line."
-            if answer.get("error") == "access_denied"
-            else f"The gateway refused: {plain(answer.get('error_description') or answer.get('error', ''))}."
-        )
-        raise Refused(f"{said} To try again: rolegate login")
-    tokens = web.post_form("/oauth/token", {
-        "grant_type": "authorization_code", "client_id": CLIENT_ID, "code": answer["code"], "redirect_uri": redirect,
-        "code_verifier": verifier,
-    })  # fmt: skip
-    if tokens.status != 200:
-        raise Refused(f"{oauth_sentence(tokens)} To try again: rolegate login")
-    return tokens.document()
+    if server.failure is not None:
+        raise server.failure
+    return server.tokens
 
 
 # --- With a code --------------------------------------------------------------------------------------

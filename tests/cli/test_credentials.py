@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import stat
 import subprocess
 import time
+from pathlib import Path
 
+import botocore.session
 import pytest
 
 from tests.cli.double import ROLE, GatewayDouble, stamp
@@ -32,12 +36,40 @@ def test_they_work_at_aws(stage: Town, alice: Laptop) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("form", ["env", "fish", "powershell", "json", "file"])
-def test_every_format_holds_the_same(alice: Laptop, form: str) -> None:
+_LINES = {"env": r"export (\w+)=(.*)", "fish": r"set -gx (\w+) '(.*)'", "powershell": r"\$Env:(\w+) = '(.*)'"}
+_NAMES = {
+    "AccessKeyId": "AWS_ACCESS_KEY_ID",
+    "SecretAccessKey": "AWS_SECRET_ACCESS_KEY",
+    "SessionToken": "AWS_SESSION_TOKEN",
+}
+
+
+@pytest.mark.parametrize("form", ["env", "fish", "powershell"])
+def test_the_lines_of_each_shell_hold_the_same(alice: Laptop, form: str) -> None:
     document = alice.credentials("shop-prod/ReadOnly")
-    text = alice.run("credentials", "--role", "shop-prod/ReadOnly", "--format", form).stdout
-    for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"):
-        assert document[name] in text
+    lines = alice.run("credentials", "--role", "shop-prod/ReadOnly", "--format", form).stdout.splitlines()
+    found = {}
+    for line in lines:
+        match = re.fullmatch(_LINES[form], line)
+        assert match is not None, line.split("=")[0]
+        found[match[1]] = shlex.split(match[2])[0] if form == "env" else match[2]
+    assert {name: found[variable] for name, variable in _NAMES.items()} == {name: document[name] for name in _NAMES}
+    assert found["AWS_CREDENTIAL_EXPIRATION"] == document["Expiration"]
+    assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == "us-east-1"
+
+
+def test_the_document_and_the_file_hold_the_same(alice: Laptop, tmp_path: Path) -> None:
+    document = alice.credentials("shop-prod/ReadOnly")
+    asked = ("credentials", "--role", "shop-prod/ReadOnly", "--format")
+    assert json.loads(alice.run(*asked, "json").stdout) == document
+    path = tmp_path / "credentials"
+    path.write_text(alice.run(*asked, "file", "--profile-name", "now").stdout)
+    core = botocore.session.Session(profile="now")
+    core.set_config_variable("credentials_file", str(path))
+    core.set_config_variable("config_file", str(tmp_path / "none"))
+    frozen = core.get_credentials().get_frozen_credentials()
+    assert tuple(frozen)[:3] == tuple(document[name] for name in _NAMES)
+    assert "cannot be a profile's name" in alice.run(*asked, "file", "--profile-name", "a]b", status=2).stderr
 
 
 def test_env_can_be_evaluated(alice: Laptop) -> None:

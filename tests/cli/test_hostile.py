@@ -224,3 +224,31 @@ def test_a_newer_gateway_and_an_older_one(double: GatewayDouble, laptop: Laptop)
     laptop.run("login", double.url, BROWSER=_opener(laptop, "visit(code='c')"))
     assert "from_the_future" not in laptop.credentials("shop-prod/ReadOnly")
     assert "with a browser only" in laptop.run("login", double.url, "--device", status=4).stderr
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_page_says_what_has_come_of_it(double: GatewayDouble, laptop: Laptop, good: bool) -> None:
+    """Not before the code is redeemed; and a page that is loaded again does not redeem it again."""
+    if not good:
+        double.answers["/oauth/token"] = (
+            400,
+            {"error": "invalid_grant", "error_description": "This code is not valid."},
+        )
+    double.delay = 0.3
+    body = (
+        "from concurrent.futures import ThreadPoolExecutor\ndef text(_):\n    try:\n"
+        "        return urllib.request.urlopen(q['redirect_uri'] + '?' + p.urlencode({'state': q['state'], 'code': 'c'})).read()\n"
+        "    except OSError:\n        return b''\n"
+        f"open({str(laptop.folder / 'said')!r}, 'wb').write(b''.join(ThreadPoolExecutor().map(text, range(3))))\n"
+    )
+    done = laptop.run("login", double.url, status=0 if good else 4, BROWSER=_opener(laptop, body))
+    path = laptop.folder / "said"
+    deadline = time.monotonic() + 20
+    while not path.exists() or not path.read_text():  # the helper does not wait for its browser
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    said = path.read_text()
+    assert ("You are signed in" in said) is good
+    assert ("You are not signed in" in said) is not good
+    assert ("This code is not valid." in done.stderr) is not good
+    assert double.asked["/oauth/token"] == 1
