@@ -22,9 +22,8 @@ import types
 from ctypes import wintypes  # noqa: F401
 from pathlib import Path
 
-MISSING = (
-    "fork", "setsid", "getuid", "geteuid", "fchmod", "O_NOFOLLOW", "O_CLOEXEC", "posix_spawn", "execve"
-)  # fmt: skip
+# Of what Windows does not have, what we could use; the standard library's own means of starting programs stay.
+MISSING = ("fork", "setsid", "getuid", "geteuid", "fchmod", "O_NOFOLLOW", "O_CLOEXEC")
 
 
 def _nt() -> types.ModuleType:

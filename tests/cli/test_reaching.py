@@ -39,6 +39,12 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.KeyUsage(
+                digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
+                data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+            ), critical=True)
         )  # fmt: skip
         if host:
             made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
