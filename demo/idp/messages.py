@@ -125,15 +125,20 @@ def response(content: Any, *, entity_id: str, acs: str, in_response_to: str, pai
     return xml.serialize(xml.sign(element, pair))
 
 
-def metadata(entity_id: str, base_url: str, pair: KeyPair, now: datetime) -> bytes:
-    """The signed md:EntityDescriptor of this identity provider, valid for a week."""
+def metadata(entity_id: str, base_url: str, pair: KeyPair, now: datetime, following: KeyPair | None = None) -> bytes:
+    """The signed md:EntityDescriptor of this identity provider, valid for a week. `following`: the key that it rolls to."""
     e = xml.E_MD
+    keys = [
+        e.KeyDescriptor(
+            xml.E_DS.KeyInfo(xml.E_DS.X509Data(xml.E_DS.X509Certificate(one.certificate_base64))), use="signing"
+        )
+        for one in (pair, following)
+        if one is not None
+    ]
     element = e.EntityDescriptor(
         xml.placeholder(),
         e.IDPSSODescriptor(
-            e.KeyDescriptor(
-                xml.E_DS.KeyInfo(xml.E_DS.X509Data(xml.E_DS.X509Certificate(pair.certificate_base64))), use="signing"
-            ),
+            *keys,
             e.SingleLogoutService(Binding=HTTP_REDIRECT, Location=f"{base_url}/saml/slo"),
             e.NameIDFormat(PERSISTENT),
             e.SingleSignOnService(Binding=HTTP_REDIRECT, Location=f"{base_url}/saml/sso"),

@@ -185,7 +185,7 @@ def blueprint(idp: CorporateIdp) -> Blueprint:
 
     @views.get("/saml/metadata")
     def metadata() -> Response:
-        document = messages.metadata(provider.entity_id, idp.url, idp.pair, idp.now())
+        document = messages.metadata(provider.entity_id, idp.url, idp.pair, idp.now(), idp.following)
         return Response(document, content_type="application/samlmetadata+xml")
 
     @views.get("/saml/sso")

@@ -42,7 +42,7 @@ class CorporateIdp:
     `port` 0 takes any free one. `sp_metadata_urls`: where the SAML service providers publish their metadata, fetched when
     first wanted. `oidc_clients`: relying parties. `key_folder`: keeps the key over restarts. `encrypt_assertions`: encrypt
     with the key in the SP's metadata. `groups_in_id_token`: False leaves the groups to userinfo. `people`: who can sign in. `clock`: for tests.
-    `refusals` and `backchannel_answers` say what happened, for tests. Raises PortInUse.
+    `refusals` and `backchannel_answers` say what happened, for tests; with `following` its metadata announce the key that it rolls to. Raises PortInUse.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class CorporateIdp:
         self.groups_in_id_token = groups_in_id_token
         self.people = people
         self.pair = keypair.load_or_generate(key_folder, "idp", "Example Corp DEMO identity provider")
+        self.following: keypair.KeyPair | None = None
         self.service_providers = ServiceProviders(tuple(sp_metadata_urls))
         self.sessions: Expiring[Session] = Expiring(SESSION_LIFETIME)
         self.pending: Expiring[Pending] = Expiring(PENDING_LIFETIME)

@@ -129,7 +129,7 @@ def newest() -> MappingRevision | None:
 
 def may_publish_alone(draft: MappingDraft, shown: Preview, person: Person) -> bool:
     """Whether this person may publish it now, as far as the second person is concerned."""
-    return not shown.second_person or not _is_author(draft, person)
+    return not shown.second_person or not is_author(draft, person)
 
 
 # --- Writing ------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def publish_draft(
     try:
         shown = _as_shown(person, draft, digest, now)
         _refuse_sections(draft, shown, powers)
-        own = _is_author(draft, person)
+        own = is_author(draft, person)
         if not own and draft.status != MappingDraft.Status.WAITING:
             raise DraftNotYours("not_handed_over")
         if own and shown.second_person:
@@ -323,7 +323,7 @@ def publish_draft(
 def _put_in_force(
     person: Person, draft: MappingDraft, shown: Preview, *, comment: str, origin: Origin, now: datetime
 ) -> Published:
-    own = _is_author(draft, person)
+    own = is_author(draft, person)
     with transaction.atomic():
         row = _locked(draft.pk, _OPEN)
         if row.version != draft.version:
@@ -372,7 +372,7 @@ def _locked(draft_id: UUID, states: tuple[MappingDraft.Status, ...]) -> MappingD
     return draft
 
 
-def _is_author(draft: MappingDraft, person: Person) -> bool:
+def is_author(draft: MappingDraft, person: Person) -> bool:
     """Whether they are the same human, as far as can be told. Attack: approving one's own draft through a second provider.
 
     People are never linked by e-mail to give anything; here the same address only takes away.

@@ -93,6 +93,11 @@ def find(person: Person, trial_id: UUID) -> ProviderTrial:
     return trial
 
 
+def is_tried(slug: str) -> bool:
+    """Whether somebody tries an entry of this slug: then its provider must be able to read our metadata."""
+    return ProviderTrial.objects.filter(slug=slug).exists()
+
+
 def provider_of(trial: ProviderTrial) -> IdentityProvider:
     """The provider that the entry describes, as if it were enabled."""
     return replace(parse(trial.text).identity_providers[0], enabled=True)

@@ -10,12 +10,11 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from federation.aws.policy import READ_ONLY
 from federation.errors import AccessDenied, NotSignedIn, RolegateError
-from federation.flows import approvals, explain_access, rotate_keys, staff_rights
+from federation.flows import approvals, explain_access, provider_trials, rotate_keys, staff_rights
 from federation.flows.access import fresh_identity
 from federation.flows.sign_in import saml_provider, service_provider
 from federation.identity import Identity
@@ -25,7 +24,6 @@ from federation.mapping.engine import CompiledMapping, Grant
 from federation.mapping.rolearn import parse_role_arn
 from federation.mapping.session import clamp_duration
 from federation.models import current
-from federation.models.accounts import Role
 from federation.models.catalogue import reachable
 from federation.models.people import Person
 from federation.models.requests import RequestedRole
@@ -249,18 +247,6 @@ def explain(
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRole:
-    """A role that exists, as a search finds it: whether anybody has it is not said."""
-
-    arn: str
-    name: str
-    account_id: str
-    account_name: str
-    environment: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
 class Help:
     """Whom to ask about a role. `approvers`: groups that could say yes; `owners`: groups that own the account, else the gateway."""
 
@@ -269,25 +255,6 @@ class Help:
     approvers: tuple[str, ...]
     owners: tuple[str, ...]
     gateway_owners: tuple[str, ...]
-
-
-def find_roles(query: str, *, most: int = 50) -> list[FoundRole]:
-    """Roles of the accounts that the mapping knows, by name, account name or id: each word must be in one of them. Two queries."""
-    accounts = current.mapping().compiled.accounts
-    found = Role.objects.filter(present=True)
-    for word in query.split()[:6]:
-        named = [account.id for account in accounts.values() if word.lower() in account.name.lower()]
-        found = found.filter(
-            Q(name__icontains=word) | Q(path__icontains=word) | Q(account_id__contains=word) | Q(account_id__in=named)
-        )
-    rows = found.exclude(name__startswith="AWSReservedSSO_").exclude(path__startswith="aws-service-role/")
-    return [
-        FoundRole(
-            row.arn, row.name, row.account_id, accounts[row.account_id].name,
-            accounts[row.account_id].tags.get("environment", ""), row.description,
-        )
-        for row in rows.filter(account_id__in=list(accounts)).order_by("account_id", "name")[:most]
-    ]  # fmt: skip
 
 
 def whom_to_ask(person: Person, wanted_arn: str, *, now: datetime) -> Help:
@@ -327,8 +294,12 @@ def issuer_document(path: str, *, now: datetime) -> bytes:
 
 
 def sp_metadata(provider_slug: str) -> bytes:
-    """SAML metadata of the gateway as service provider. Raises UnknownProvider, ConfigurationError without keys."""
-    saml_provider(provider_slug)
+    """SAML metadata of the gateway as service provider, to a provider in force or one that is tried: it reads them first of all.
+
+    Raises UnknownProvider, ConfigurationError without keys.
+    """
+    if not provider_trials.is_tried(provider_slug):
+        saml_provider(provider_slug)
     return saml.sp_metadata(service_provider(provider_slug), now=timezone.now())
 
 

@@ -438,3 +438,41 @@ def examined_since() -> datetime | None:
 
 def _of_scope(rows: QuerySet[TrustFinding], scope: Scope) -> QuerySet[TrustFinding]:
     return rows if scope is None else rows.filter(account_id__in=sorted(scope))
+
+
+# --- For everybody -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRole:
+    """A role that exists, as a search finds it: whether anybody has it is not said."""
+
+    arn: str
+    name: str
+    account_id: str
+    account_name: str
+    environment: str
+    description: str
+
+
+def find_roles(query: str, *, most: int = 50) -> list[FoundRole]:
+    """Roles of the accounts that the mapping knows, by name, tag, account name or id: each word must be in one of them.
+
+    For whoever is signed in: that a role exists is no secret, who has it is. Three queries; the keys come out of an index.
+    """
+    accounts = current.mapping().compiled.accounts
+    condition = Q(present=True, account_id__in=list(accounts))
+    for word in _words(query)[:6]:
+        condition &= _has(word, accounts)
+    kept_by_aws = Q(name__startswith="AWSReservedSSO_") | Q(search__startswith="aws-service-role/")
+    keys = list(
+        Role.objects.filter(condition).exclude(kept_by_aws).order_by("name", "id").values_list("id", flat=True)[:most]
+    )
+    whole = Role.objects.defer("trust_policy").in_bulk(keys)
+    return [
+        FoundRole(
+            row.arn, row.name, row.account_id, accounts[row.account_id].name,
+            accounts[row.account_id].tags.get("environment", ""), row.description,
+        )
+        for row in (whole[key] for key in keys if key in whole)
+    ]  # fmt: skip

@@ -47,7 +47,7 @@ def show(request: HttpRequest, draft_id: UUID, error: RolegateError | None = Non
     status = 422 if wrong else 200
     context: dict[str, object] = {
         "wrong": wrong, "fault_of": dict(wrong), "note": request.POST.get("note", ""), "comment": request.POST.get("comment", row.comment),
-        "draft": row, "mine": row.author_id == person.pk, "author": row.author.name or row.author.subject,
+        "draft": row, "mine": row.author_id == person.pk, "own": mapping_drafts.is_author(row, person), "author": row.author.name or row.author.subject,
         "waiting": row.status == MappingDraft.Status.WAITING, "open": row.status in {MappingDraft.Status.DRAFT, MappingDraft.Status.WAITING},
         "confirmation": CONFIRMATION,
     }  # fmt: skip

@@ -52,21 +52,21 @@ def overview(request: HttpRequest) -> HttpResponse:
         context["endings"] = queries.endings(now=now)[:_SHOWN_ENDINGS]
     if powers.may(Capability.SEE_HELD):
         held = directories.held()
-        context["tiles"].append((len(held), _("held answers"), reverse("staff-held"), "warn" if held else ""))
+        context["tiles"].append((len(held), _("Held answers"), reverse("staff-held"), "warn" if held else ""))
     if powers.may(Capability.SEE_REQUESTS):
         left = requests.unreviewed()
         address = f"{reverse('staff-requests')}?state=glass"
-        context["tiles"].append((left, _("break-glasses to review"), address, "bad" if left else ""))
+        context["tiles"].append((left, _("Break-glasses to review"), address, "bad" if left else ""))
     if powers.may(Capability.SEE_ACCOUNTS):
         for severity, number in catalogue.findings_by_severity(scope=scope(request, Capability.SEE_ACCOUNTS)):
             words, tone, _icon = SEVERITY_WORDS[severity]
             address = f"{reverse('staff-findings')}?severity={severity}"
             context["tiles"].append(
-                (number, _("findings: %(what)s") % {"what": words}, address, tone if number else "")
+                (number, _("Trust findings: %(what)s") % {"what": words}, address, tone if number else "")
             )
     if powers.may(Capability.SEE_PEOPLE):
         context["tiles"].append(
-            (queries.open_sessions(now=now), _("open sessions"), f"{reverse('staff-people')}?sort=-seen", "")
+            (queries.open_sessions(now=now), _("Open sessions"), f"{reverse('staff-people')}?sort=-seen", "")
         )
     if powers.may(Capability.SEE_AUDIT):
         context |= _history(now)

@@ -233,6 +233,19 @@ def deed_in_words(kind: str) -> str:
     return str(_DEEDS.get(kind, kind))
 
 
+# The first that fits: Edge calls itself Chrome as well, Chrome calls itself Safari, and Android calls itself Linux.
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("FxiOS", "Firefox"), ("Chrome/", "Chrome"), ("CriOS", "Chrome"), ("Safari/", "Safari"))  # fmt: skip
+_SYSTEMS = (("iPhone", "iOS"), ("iPad", "iOS"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux"))  # fmt: skip
+
+
+@register.filter
+def browser_name(agent: str) -> str:
+    """What a browser calls itself, in two words: "Firefox, macOS"; the beginning of it where it is none that is known."""
+    named = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    return ", ".join(filter(None, (named, system))) if named else agent[:60]
+
+
 _SEVERITIES = {
     "error": _("keep people out"),
     "danger": _("are open too far"),

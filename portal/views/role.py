@@ -16,7 +16,7 @@ from federation import queries
 from federation.flows import marks
 from federation.mapping.rolearn import parse_role_arn
 from federation.models.marks import RoleMark
-from federation.queries import activity
+from federation.queries import activity, catalogue
 from portal.views.guard import is_partial, person_of, reaches_aws, safe_next, signed_in
 from portal.views.roles import full_name
 from portal.views.use_role import durations_of, role_of
@@ -98,5 +98,5 @@ def why(request: HttpRequest) -> HttpResponse:
         template = "portal/_story.html" if is_partial(request) else "portal/why.html"
         return render(request, template, context)
     if query:
-        context["found"] = queries.find_roles(query)
+        context["found"] = catalogue.find_roles(query)
     return render(request, "portal/why.html", context)

@@ -51,7 +51,9 @@ class Town:
             (f"{url}/signout/done",),
             f"{url}/oidc/corp-oidc/backchannel-logout",
         )
-        self.idp = CorporateIdp(0, [f"{url}/saml/corp/metadata"], [client])
+        # Registered there, as a provider's own administrators do first, and not known to the gateway yet: for whoever adds them.
+        later = OidcClient("later", CLIENT_SECRET, (f"{url}/oidc/second-oidc/callback",), (), "")
+        self.idp = CorporateIdp(0, [f"{url}/saml/corp/metadata", f"{url}/saml/second/metadata"], [client, later])
         self.url = url
 
     def start(self) -> Town:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from federation.models import AuditEvent, PortalSession, Role
+from federation.models.accounts import search_text
 from tests import cast
 from tests.portal.conftest import Browser, soup, text_of
 
@@ -121,7 +122,10 @@ def test_the_search_finds_roles_of_the_accounts_that_are_known(publish, signed_i
         ("999988887777", "Auditor"),
         (cast.PROD, "AWSReservedSSO_X"),
     ):
-        Role.objects.create(arn=cast.role(account, name), account_id=account, name=name, seen_at=clock.now)
+        search = search_text("", name, {})
+        Role.objects.create(
+            arn=cast.role(account, name), account_id=account, name=name, seen_at=clock.now, search=search
+        )
     browser = signed_in()
     found = [row.find("a")["href"] for row in soup(browser.get("/why/", {"q": "audit shop-prod"})).select("tbody tr")]
     assert found == ["/why/?role=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2FAuditor"]

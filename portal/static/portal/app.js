@@ -215,12 +215,15 @@ function problem(text) {
   box.replaceChildren(note);
 }
 
-let focused = "";
-addEventListener("htmx:beforeSwap", () => { focused = document.activeElement?.id ?? ""; });
+let focused = "", lost = false;
+addEventListener("htmx:beforeSwap", (event) => {
+  focused = document.activeElement?.id ?? "";
+  lost = document.activeElement !== document.body && event.detail.target.contains(document.activeElement);
+});
 addEventListener("htmx:afterSettle", (event) => {
   const target = event.target; // what has come: after an outerHTML swap the old target is gone
-  // Never on <body>: back to where it was, else to what has just come.
-  if (document.activeElement === document.body) {
+  // Never on <body>: back to where it was, else to what has just come. What comes by itself takes the focus from nobody.
+  if (lost && document.activeElement === document.body) {
     const back = (focused && document.getElementById(focused)) || target.querySelector("[data-focus]") || target;
     if (!back.hasAttribute("tabindex") && !back.matches("a, button, input, select, textarea, summary")) back.tabIndex = -1;
     back.focus({ preventScroll: true });

@@ -128,7 +128,7 @@ def test_the_charts_have_a_title_and_their_numbers_as_a_table(console, told, clo
 @pytest.mark.parametrize(
     ("right", "shown", "hidden"),
     [
-        ("approver", "open sessions", "What needs doing"),
+        ("approver", "Open sessions", "What needs doing"),
         ("account-owner", "findings:", "Sign-ins"),
         ("mapper", "What needs doing", "Sign-ins a day"),
     ],

@@ -57,7 +57,7 @@ def test_one_that_was_given_back_is_not_in_use_but_is_to_be_reviewed(console, br
     page = soup(console("owner").get("/staff/"))
     assert LOUD not in page.get_text()
     tile = page.select_one("a.tile[href='/staff/requests/?state=glass']")
-    assert tile.get_text(" ", strip=True) == "1 break-glasses to review"
+    assert tile.get_text(" ", strip=True) == "1 Break-glasses to review"
     assert "bad" in tile["class"]
 
 
