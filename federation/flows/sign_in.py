@@ -34,6 +34,7 @@ from federation.errors import (
     UnknownProvider,
 )
 from federation.flows import latest_word, overage, provider_documents, purge, rate_limits
+from federation.flows.refusals import record_refusal
 from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider
 from federation.mapping.session import session_name
@@ -166,23 +167,12 @@ def _refused(error: RolegateError, provider_slug: str, origin: Origin, now: date
     if error.status < 500 and not isinstance(error, RateLimited):
         # Not where the fault is the provider's or ours: a company that tries in vain must get in once it is mended.
         rate_limits.count_refusal("sign_in", address=origin.address, now=now)
-    if not rate_limits.is_worth_an_event(error):
-        return
+    slug = provider_slug[:64]  # it came out of the address, and may be anything
     if error.context.get("alert"):
         # Nobody comes here by accident: a forbidden algorithm, a foreign or expired certificate, a verifier deceived.
-        log.error("sign_in_alert", provider=provider_slug[:64], reason=error.reason, address=origin.address)
-    with transaction.atomic():
-        record(
-            Kind.SIGN_IN,
-            actor=f"{provider_slug[:64]}:?",
-            outcome="failed" if error.status >= 500 else "refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            provider=provider_slug[:64],
-            code=error.code,
-            user_agent=origin.user_agent,
-        )
+        log.error("sign_in_alert", provider=slug, reason=error.reason, address=origin.address)
+    agent = origin.user_agent
+    record_refusal(Kind.SIGN_IN, error, actor=f"{slug}:?", origin=origin, now=now, provider=slug, user_agent=agent)
 
 
 def _use_once(verified: Verified, refuse: type[SamlRefused] | type[OidcRefused]) -> None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record
 from federation.errors import ClaimsTooOld, RateLimited, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import fresh_identity
+from federation.flows.refusals import record_refusal
 from federation.identity import Identity
 from federation.mapping import capabilities
 from federation.mapping.capabilities import Capability, Powers
@@ -78,8 +76,7 @@ def require(
         try:
             rate_limits.hit("staff_refused", person=str(person.pk), address="", now=now)
         except RateLimited as flood:
-            if rate_limits.is_worth_an_event(flood):
-                _record_refusal(flood, asked, origin, now)
+            _record_refusal(flood, asked, origin, now)
             raise flood from error
         _record_refusal(error, asked, origin, now)
         raise
@@ -96,16 +93,14 @@ class _Asked:
 
 
 def _record_refusal(error: RolegateError, asked: _Asked, origin: Origin, now: datetime) -> None:
-    with transaction.atomic():
-        record(
-            Kind.STAFF_REFUSED,
-            actor=asked.person.actor,
-            outcome="refused",
-            origin=origin,
-            now=now,
-            reason=error.reason,
-            person=str(asked.person.pk),
-            capability=asked.capability.value,
-            account=asked.account_id,
-            path=asked.path[:500],
-        )
+    record_refusal(
+        Kind.STAFF_REFUSED,
+        error,
+        actor=asked.person.actor,
+        origin=origin,
+        now=now,
+        person=str(asked.person.pk),
+        capability=asked.capability.value,
+        account=asked.account_id,
+        path=asked.path[:500],
+    )
