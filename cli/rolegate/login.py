@@ -161,12 +161,14 @@ class _Redirect(http.server.BaseHTTPRequestHandler):
         first = server.take(fields)
         if not first:
             server.answered.wait(BROWSER_SECONDS)
-        if server.tokens:
-            self._page(200, "You are signed in", "You can close this window and go back to the terminal.")
-        else:
-            self._page(200, "You are not signed in", "The terminal says why. You can close this window.")
-        if first:
-            server.answered.set()
+        try:
+            if server.tokens:
+                self._page(200, "You are signed in", "You can close this window and go back to the terminal.")
+            else:
+                self._page(200, "You are not signed in", "The terminal says why. You can close this window.")
+        finally:
+            if first:
+                server.answered.set()  # also where the browser has gone
 
     def _page(self, status: int, title: str, text: str) -> None:
         body = (_PAGE % (title, text)).encode()

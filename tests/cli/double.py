@@ -51,6 +51,7 @@ class GatewayDouble:
         self.spent: list[str] = []
         self.reused: list[str] = []
         self.bodies: list[dict[str, Any]] = []
+        self.forms: list[dict[str, str]] = []
         self.roles = [self.role("shop-prod", ACCOUNT, "ReadOnly")]
         self._lock = threading.Lock()
         double = self
@@ -173,6 +174,7 @@ class GatewayDouble:
 
     def _token(self, form: dict[str, str]) -> Any:
         with self._lock:
+            self.forms.append(form)
             token = form.get("refresh_token", "")
             if form.get("grant_type") == "refresh_token" and token not in self.refresh_tokens:
                 if token in self.spent:

@@ -199,17 +199,27 @@ def test_an_answer_that_does_not_say_whose_it_is(double: GatewayDouble, laptop: 
     assert laptop.run("login", double.url, BROWSER=_opener(laptop, f"visit(code='c', iss={double.url!r})"))
 
 
-def test_another_person_of_this_machine_cannot_sign_us_in(double: GatewayDouble, laptop: Laptop) -> None:
-    """State, challenge and address are in `ps`: Mallory, on the same machine, sends a code of their own account for our challenge."""
+@pytest.mark.parametrize("way", ["waits", "closes", "resets"])
+def test_another_person_of_this_machine_cannot_sign_us_in(double: GatewayDouble, laptop: Laptop, way: str) -> None:
+    """State, challenge and address are in `ps`: Mallory, on the same machine, sends a code of their own account for our challenge.
+
+    And does not stay to be looked at: of a connection that is closed, the kernel does not say whose it was.
+    """
     if os.geteuid():
         pytest.skip("to become somebody else, the tests must run as root")
+    request = "f\"GET /callback?code=of-mallory&state={q['state']} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n\".encode()"
+    end = {
+        "waits": "s.recv(1)",
+        "closes": "s.close()",
+        "resets": "s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()",
+    }[way]
     body = (
-        "if os.fork() == 0:\n    os.setuid(65534)\n    os._exit(visit(code='of-mallory') // 4)\n"
-        f"print(os.waitstatus_to_exitcode(os.wait()[1]) * 4, file=open({str(laptop.folder / 'told')!r}, 'w'))\nvisit(code='ours')"
+        "import socket, struct, time\nto = p.urlsplit(q['redirect_uri'])\n"
+        f"if os.fork() == 0:\n    os.setuid(65534)\n    s = socket.create_connection((to.hostname, to.port))\n    s.sendall({request})\n    {end}\n    os._exit(0)\n"
+        "os.wait()\ntime.sleep(0.5)\nvisit(code='ours')"
     )
-    done = laptop.run("login", double.url, BROWSER=_opener(laptop, body))
-    assert "Signed in" in done.stderr
-    assert (laptop.folder / "told").read_text() == "404\n"
+    laptop.run("login", double.url, BROWSER=_opener(laptop, body))
+    assert [form["code"] for form in double.forms] == ["ours"]
 
 
 def test_a_newer_gateway_and_an_older_one(double: GatewayDouble, laptop: Laptop) -> None:
@@ -252,3 +262,13 @@ def test_the_page_says_what_has_come_of_it(double: GatewayDouble, laptop: Laptop
     assert ("You are not signed in" in said) is not good
     assert ("This code is not valid." in done.stderr) is not good
     assert double.asked["/oauth/token"] == 1
+
+
+def test_a_browser_that_does_not_wait_for_its_page(double: GatewayDouble, laptop: Laptop) -> None:
+    double.delay = 1.0
+    body = (
+        "import socket, struct, time\nto = p.urlsplit(q['redirect_uri'])\ns = socket.create_connection((to.hostname, to.port))\n"
+        "s.sendall(f\"GET /callback?code=c&state={q['state']} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n\".encode())\n"
+        "time.sleep(0.5)\ns.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\ns.close()"
+    )
+    assert "Signed in" in laptop.run("login", double.url, BROWSER=_opener(laptop, body)).stderr
