@@ -15,6 +15,7 @@ from federation.errors import NotFound
 from federation.flows import approvers, staff_rights
 from federation.flows.decide_requests import Decider, Terms, decider, may_review, weigh, why_not
 from federation.mapping.capabilities import Capability
+from federation.mapping.engine import Grant
 from federation.mapping.rules import GroupMatch
 from federation.models import current
 from federation.models.accounts import Role
@@ -186,6 +187,13 @@ def context_of(case: Case, *, now: datetime) -> Context:
         ),
         uses=tuple((event.at, event.kind, event.data["role_arn"], event.request_id) for event in events),
     )
+
+
+def with_descriptions(grants: Sequence[Grant]) -> list[tuple[Grant, str]]:
+    """Each of the grants with what IAM says that its role is for, "" where it says nothing. One query."""
+    known = Role.objects.filter(arn__in=[grant.role_arn for grant in grants]).values_list("arn", "description")
+    said = dict(known)
+    return [(grant, said.get(grant.role_arn, "")) for grant in grants]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,13 @@ from django.conf import settings
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext, gettext_lazy
 from django_htmx.http import HttpResponseClientRedirect
 
+from federation import queries
 from federation.aws.partitions import PARTITION_NAMES, partition
 from federation.errors import ClaimsTooOld, NotSignedIn
 from federation.flows import access
@@ -93,19 +96,56 @@ def _sign_in_url(request: HttpRequest, provider: str = "") -> str:
     path = f"/signin/{provider}/" if provider else "/signin/"
     # The way back leads to the page that the person sees, not to the piece of it that htmx asked for.
     htmx = getattr(request, "htmx", None)
-    wanted = safe_next(htmx.current_url_abs_path if htmx else request.get_full_path())
+    wanted = safe_next(htmx.current_url_abs_path if htmx else _page_of(request))
     return path if wanted == HOME else f"{path}?{urlencode({'next': wanted})}"
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page that is open: that of a form is where it was sent from, as most forms' own addresses cannot be opened."""
+    came = urlsplit(request.META.get("HTTP_REFERER", ""))
+    if request.method in {"GET", "HEAD"} or came.netloc != request.get_host():
+        return request.get_full_path()
+    return f"{came.path}?{came.query}" if came.query else came.path
+
+
+# What people write, by the name of its field: worth more than a redirect, which would throw it away.
+_WRITTEN = {
+    "reason": gettext_lazy("Reason"), "comment": gettext_lazy("Comment"), "why": gettext_lazy("Why"), "note": gettext_lazy("Note"),
+    "text": gettext_lazy("Text"), "rule": gettext_lazy("Rule"),
+}  # fmt: skip
+
+
+def _sign_in_again(request: HttpRequest) -> HttpResponse:
+    """To the sign-in; with what was typed on the page where somebody sent a form after their session had ended.
+
+    The form had its token, so it is the browser's own: nobody else can have their text shown here.
+    """
+    url = _sign_in_url(request)
+    kept = [] if request.method in {"GET", "HEAD"} or getattr(request, "htmx", None) else [
+        (name, label, request.POST[name]) for name, label in _WRITTEN.items() if request.POST.get(name, "").strip()
+    ]  # fmt: skip
+    if not kept:
+        return HttpResponseRedirect(url)
+    context = {
+        "choices": queries.sign_in_choices(),
+        "next": safe_next(_page_of(request)),
+        "notice": gettext("Your session has ended. Sign in again; what you had typed is kept below."),
+        "kept": kept,
+    }
+    return render(request, "portal/signin.html", context, status=401)
 
 
 def _again(request: HttpRequest, error: NotSignedIn | ClaimsTooOld, now: datetime) -> HttpResponse:
     person = request.user if isinstance(request.user, Person) else None
     if person is None or isinstance(error, NotSignedIn):
-        return HttpResponseRedirect(_sign_in_url(request))
+        return _sign_in_again(request)
     if person.claims_at is not None and now - person.claims_at < _JUST_SIGNED_IN:
         raise error
     # After a form, the browser holds every redirect to form-action (CSP), and the provider is not on that list: stop at
     # our own sign-in page. After a link, go straight to the provider: mostly nobody sees more than a flicker.
-    return HttpResponseRedirect(_sign_in_url(request, person.provider if request.method in {"GET", "HEAD"} else ""))
+    if request.method not in {"GET", "HEAD"}:
+        return _sign_in_again(request)
+    return HttpResponseRedirect(_sign_in_url(request, person.provider))
 
 
 def with_fresh_claims(request: HttpRequest, back: str) -> HttpResponse | None:
@@ -130,7 +170,7 @@ def signed_in(view: View[_P]) -> View[_P]:
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
         if not request.user.is_authenticated:
-            return _off(request, HttpResponseRedirect(_sign_in_url(request)))
+            return _off(request, _sign_in_again(request))
         try:
             return view(request, *args, **kwargs)
         except (NotSignedIn, ClaimsTooOld) as error:

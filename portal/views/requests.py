@@ -226,6 +226,7 @@ def _form(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any =
     known = cases.who_can_approve(plan.approvers, but=[person.pk], now=now)
     context |= {
         "plan": plan,
+        "grants": cases.with_descriptions(plan.grants),
         "known": known,
         "named": known.people[:8],
         "others": max(0, len(known.people) - 8),
@@ -247,6 +248,7 @@ def _glass(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any 
         "here": "requests",
         "arns": arns,
         "plan": plan,
+        "grants": cases.with_descriptions(plan.grants),
         "durations": request_access.presets(plan.at_once),
         "account": plan.grants[0].account,
         "told": cases.who_can_approve(plan.approvers, but=[person.pk], now=now),

@@ -43,6 +43,8 @@ _BROKEN = """() => [...document.querySelectorAll('.button, .badge, h1, h2')].fil
 
 def look(page: Page, what: str) -> None:
     """All four views, and the page laid out from right to left; the page is left as it was: light, 1280 px. Raises AssertionError."""
+    # What is still on its way is dimmed, or not there at all.
+    page.wait_for_load_state("networkidle" if page.locator("[hx-trigger=load]").count() else "load")
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     for scheme, width in VIEWS:

@@ -142,6 +142,7 @@ def test_the_pages_are_for_everybody(town: Town, new_context: NewContext) -> Non
     sign_in(page, town, "saml", "heidi")
     page.goto(f"{town.url}/staff/mapping/")
     page.get_by_role("button", name="Add a rule").click()
+    expect(page.get_by_role("heading", name="Add a rule")).to_be_visible()
     look(page, "add a rule")
     page.get_by_label("Group", exact=True).fill("engineering")
     page.get_by_label("Account", exact=True).select_option(label="playground (555566667777) – sandbox")

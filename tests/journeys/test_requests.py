@@ -89,9 +89,11 @@ def test_a_draft_survives_a_session_that_has_ended(new_context: NewContext, stag
     page.get_by_label("Reason").fill("Half a page of reasons")
     page.context.clear_cookies(name="rolegate_session")
     page.get_by_role("button", name="Send the request").click()
+    expect(page.get_by_label("Reason")).to_have_value(
+        "Half a page of reasons"
+    )  # on the page of the sign-in, without script too
     page.get_by_role("link", name="Sign in with Example Corp (OpenID Connect)").click()
-    page.wait_for_url(f"{stage.url}/requests/new**")
-    page.goto(path)
+    page.wait_for_url(f"{stage.url}/requests/new?role=**")  # where the form was, not the address that it is sent to
     expect(page.get_by_label("Reason")).to_have_value("Half a page of reasons")
 
 

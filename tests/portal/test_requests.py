@@ -1,10 +1,11 @@
 """The pages about requests, as the asker and the approver use them; forms that come back; what strangers see."""
 
 import re
+from urllib.parse import quote, urlencode
 
 import pytest
 
-from federation.models import AccessRequest, AuditEvent, RequestedRole
+from federation.models import AccessRequest, AuditEvent, RequestedRole, Role
 from tests import cast
 from tests.flows.requests_kit import ADMIN, BREAKER, DOCUMENT, OPERATOR, alice, dana, erin
 from tests.portal.conftest import soup, text_of
@@ -91,6 +92,30 @@ def test_a_form_with_faults_comes_back_with_what_was_typed(asker):
     answer = ask(asker, reason="Long enough", duration="99")
     assert soup(answer).find(role="alert").a["href"] == "#duration-0"
     assert soup(answer).find(id="reason").get_text() == "Long enough"
+
+
+def test_what_was_typed_outlives_the_session_without_script(asker, settings):
+    """A redirect would throw it away; and the way back is the page of the form, as the form's own address cannot be opened."""
+    page = page_of(ask(asker))
+    form = asker.get(page)
+    asker.defaults["HTTP_REFERER"] = f"http://{form.wsgi_request.get_host()}{page}"
+    del asker.cookies[settings.SESSION_COOKIE_NAME]
+    lost = asker.submit(form, f"{page}withdraw")
+    assert lost["Location"] == f"/signin/?{urlencode({'next': page})}"
+    text = "<b>Half a page</b> of reasons"
+    answer = asker.submit(form, f"{page}withdraw", reason=text)
+    assert answer.status_code == 401
+    kept = soup(answer)
+    assert kept.find(id="kept-reason").text.strip("\n") == text
+    assert f"next={quote(page, safe='')}" in kept.select_one("a.button.wide")["href"]
+    forged = asker.post(f"{page}withdraw", {"reason": text})
+    assert forged.status_code == 403
+    assert "Half a page" not in text_of(forged)
+
+
+def test_what_a_role_is_for_is_said_before_it_is_asked_for(asker, clock):
+    Role.objects.create(arn=ADMIN, account_id=cast.PROD, name="Administrator", description="Everything, for emergencies", seen_at=clock.now)  # fmt: skip
+    assert "Everything, for emergencies" in text_of(asker.get(f"/requests/new?role={ADMIN}"))
 
 
 def test_a_role_that_cannot_be_asked_for_leads_to_the_explanation(asker):
