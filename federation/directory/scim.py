@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 from unicodedata import normalize
@@ -208,14 +208,14 @@ def read_person(payload: Mapping[str, Any]) -> PersonRecord:
     return _record(_validated("User", payload, Context.RESOURCE_CREATION_REQUEST))
 
 
-def replaced_person(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> PersonRecord:
+def replaced_person(stored: Mapping[str, Any], payload: Mapping[str, Any], *, active: bool) -> PersonRecord:
     """A person after PUT (RFC 7644 section 3.5.1). Raises ScimRefused.
 
-    Without `active`, they are as active as before: leaving a word out must not bring back somebody who was disabled.
+    Without the word `active`, they are as `active` as before: leaving it out must not bring back somebody who was disabled.
     """
     found = _validated("User", payload, Context.RESOURCE_REPLACEMENT_REQUEST)
-    if found.active is None and "active" in stored:
-        found.active = stored["active"]
+    if found.active is None:
+        found.active = active
     try:
         found.replace(_resource("User", stored))
     except rfc.SCIMException as error:
@@ -223,14 +223,16 @@ def replaced_person(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> Pe
     return _record(found)
 
 
-def patched_person(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> PersonRecord:
-    """A person after PATCH (RFC 7644 section 3.5.2). Raises ScimRefused."""
+def patched_person(stored: Mapping[str, Any], payload: Mapping[str, Any], *, active: bool) -> PersonRecord:
+    """A person after PATCH (RFC 7644 section 3.5.2). Raises ScimRefused.
+
+    Where the word `active` is taken away it is gone, and they are as `active` as before: see `replaced_person`.
+    """
     operations = list(_operations(payload))
     person = _resource("User", stored)
     _apply("User", person, operations)
-    if person.active is None and "active" in stored:
-        person.active = stored["active"]  # taken away, or set to nothing: as for PUT
-    return _record(person)
+    found = _record(person)
+    return replace(found, active=active) if person.active is None else found
 
 
 def read_group(payload: Mapping[str, Any]) -> GroupRecord:

@@ -118,12 +118,16 @@ def create_person(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
 
 def replace_person(channel: Channel, user_id: str, payload: Mapping[str, Any], *, if_match: str = "") -> Outcome:
     """A person said anew, whole. Raises NoSuchResource, VersionMismatch, ScimRefused, ScimConflict."""
-    return _change_person(channel, user_id, if_match, lambda row: scim.replaced_person(row.attributes, payload))
+    return _change_person(
+        channel, user_id, if_match, lambda row: scim.replaced_person(row.attributes, payload, active=row.active)
+    )
 
 
 def patch_person(channel: Channel, user_id: str, payload: Mapping[str, Any], *, if_match: str = "") -> Outcome:
     """Some of a person changed. Raises as `replace_person`."""
-    return _change_person(channel, user_id, if_match, lambda row: scim.patched_person(row.attributes, payload))
+    return _change_person(
+        channel, user_id, if_match, lambda row: scim.patched_person(row.attributes, payload, active=row.active)
+    )
 
 
 def delete_person(channel: Channel, user_id: str, *, if_match: str = "") -> Outcome:

@@ -203,10 +203,15 @@ def test_a_patch_that_cannot_be_changes_nothing(directory, operation, scim_type)
     "operation", [{"op": "remove", "path": "active"}, {"op": "replace", "path": "active", "value": None}]
 )
 def test_taking_the_word_active_away_brings_nobody_back(directory, operation):
-    """As for PUT, which leaves it out."""
+    """As for PUT, which leaves it out. The word itself is gone, as was asked."""
     user_id = directory.person(active=False)
     directory.patch(f"Users/{user_id}", operation)
+    assert "active" not in directory.get(f"Users/{user_id}").json()
     assert not row(user_id).active
+    directory.patch(f"Users/{user_id}", {"op": "replace", "path": "title", "value": "Dr"})
+    assert not row(user_id).active
+    directory.patch(f"Users/{user_id}", {"op": "replace", "path": "active", "value": True})
+    assert row(user_id).active
 
 
 @pytest.mark.parametrize("body", [{}, {"Operations": []}, {"Operations": {"op": "add"}}, {"schemas": [USER]}])
