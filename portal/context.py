@@ -14,14 +14,23 @@ from federation.models.people import Person
 
 
 def gateway(request: HttpRequest) -> dict[str, Any]:
-    """`demo`: whether this is the demo; `request_id` of this request; `staff_home`: the console's address for whoever
+    """`demo`: whether this is the demo; `support`, `support_link`: whom people ask; `request_id` of this request; `staff_home`: the console's address for whoever
     may open it, else "". It is worked out only where a template asks.
     """
     return {
         "demo": settings.ROLEGATE_DEMO,
+        "support": settings.ROLEGATE_SUPPORT,
+        "support_link": _link(settings.ROLEGATE_SUPPORT),
         "request_id": getattr(request, "request_id", ""),
         "staff_home": SimpleLazyObject(lambda: "/staff/" if _is_staff(request) else ""),
     }
+
+
+def _link(contact: str) -> str:
+    """Where a contact leads: an address of the web, a letter, or "" where it is only words."""
+    if contact.startswith("https://"):
+        return contact
+    return f"mailto:{contact}" if "@" in contact and " " not in contact else ""
 
 
 def _is_staff(request: HttpRequest) -> bool:

@@ -127,6 +127,7 @@ ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
 ROLEGATE_EMAIL_FROM: str
 ROLEGATE_LETTER_LANGUAGE: str
+ROLEGATE_SUPPORT: str
 REDIS_URL: str
 CELERY_BROKER_URL: str
 
@@ -238,6 +239,7 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         "ROLEGATE_TOKEN_KEY_AGE": env.duration("ROLEGATE_TOKEN_KEY_AGE", "2160h", least="168h", most="26280h"),
         "ROLEGATE_SECOND_PERSON_ABOVE": env.number("ROLEGATE_SECOND_PERSON_ABOVE", 25, least=0, most=1_000_000),
         "ROLEGATE_RATE_FACTOR": env.number("ROLEGATE_RATE_FACTOR", 1, least=1, most=1000),
+        "ROLEGATE_SUPPORT": env.text("ROLEGATE_SUPPORT", want="an e-mail address, an https:// address, or words"),
         "ROLEGATE_LOG_LEVEL": env.choice("ROLEGATE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         "CELERY_BROKER_URL": redis or given.get("CELERY_BROKER_URL", "memory://"),
         "REDIS_URL": redis,

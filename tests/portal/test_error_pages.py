@@ -153,3 +153,22 @@ def test_the_type_of_a_problem_document_leads_to_its_explanation(publish, settin
     assert "HTTP status 401" in section.get_text()
     for code in ("saml_refused", "approval_required", "sts_access_denied", "rate_limited"):
         assert soup(page).find(id=code) is not None
+
+
+@pytest.mark.parametrize(
+    ("contact", "link"),
+    [
+        ("help@example.com", "mailto:help@example.com"),
+        ("https://help.example.com/aws", "https://help.example.com/aws"),
+        ("Ring 4711, any time", None),
+        ("javascript:alert(1)", None),
+        ("", None),
+    ],
+)
+def test_whom_to_ask_is_on_the_page(publish, browser, settings, contact, link):
+    settings.ROLEGATE_SUPPORT = contact
+    publish()
+    facts = soup(browser.get("/no-such-page")).select_one("dl.facts")
+    assert ("Whom to ask" in facts.get_text()) is bool(contact)
+    assert contact in facts.get_text()
+    assert (facts.a["href"] if facts.a else None) == link
