@@ -26,6 +26,7 @@ _OF_ONE_DATABASE = (
     "tests/journeys/test_roles_page.py",
     "tests/journeys/test_staff.py",
     "tests/peers/",
+    "tests/portal/staff/test_walk.py",
 )
 
 
