@@ -34,7 +34,8 @@ class Channel(filesystem.Channel):  # type: ignore[misc,unused-ignore]
     """kombu's channel over files."""
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override,unused-ignore]
-        name = f"{time.monotonic_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
+        # Readers take them by name. kombu counts milliseconds, in which two messages may fall and change places.
+        name = f"{time.monotonic_ns():020}_{uuid.uuid4()}.{queue}.msg"
         # Not a queue's name to any reader, and on the same file system.
         fresh = Path(self.data_folder_out) / f"{name}.new"
         try:
