@@ -21,7 +21,8 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -264,9 +265,13 @@ def audit(count: int, now: datetime) -> bool:
     return ok
 
 
-def main() -> int:
+@contextmanager
+def of_a_company(**more: int) -> Iterator[argparse.Namespace]:
+    """The size of a company, from the command line (`more`: further numbers and their defaults), and a database of its own
+    while the block lasts.
+    """
     arguments = argparse.ArgumentParser()
-    for name, default in (("people", 5_000), ("groups", 200), ("rules", 5_000), ("events", 0)):
+    for name, default in {"people": 5_000, "groups": 200, "rules": 5_000, **more}.items():
         arguments.add_argument(f"--{name}", type=int, default=default)
     given = arguments.parse_args()
     os.environ.setdefault("TEST_OIDC_SECRET", "public")
@@ -274,8 +279,15 @@ def main() -> int:
     kept = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
-        now = datetime.now(UTC)
         print(f"{given.people:,} people x {given.groups} groups x {given.rules:,} rules, {connection.vendor}")
+        yield given
+    finally:
+        connection.creation.destroy_test_db(kept, verbosity=0)
+
+
+def main() -> int:
+    with of_a_company(events=0) as given:
+        now = datetime.now(UTC)
         ok = entitlements(given, now)
         if given.events and connection.vendor == "postgresql":
             print(f"{given.events:,} audit events (of kinds such as {Kind.CREDENTIALS.value})")
@@ -284,8 +296,6 @@ def main() -> int:
                 cursor.execute("ALTER TABLE federation_auditevent DISABLE TRIGGER USER; TRUNCATE federation_auditevent")
             ok &= audit(given.events, now)
         return 0 if ok else 1
-    finally:
-        connection.creation.destroy_test_db(kept, verbosity=0)
 
 
 if __name__ == "__main__":

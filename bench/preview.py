@@ -13,7 +13,6 @@ reading the text of the document and compiling it is told beside it. Exit status
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -21,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import uuid4
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.test"
 import django
@@ -30,7 +28,7 @@ django.setup()
 
 from django.db import connection
 
-from bench.entitlements import ORIGIN, company_document
+from bench.entitlements import ORIGIN, company_document, of_a_company
 from bench.mapping import matches
 from federation.flows import assess_mapping, publish_mapping
 from federation.mapping.document import parse
@@ -104,22 +102,11 @@ def timed(run: Callable[[], T]) -> tuple[float, T]:
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser()
-    for name, default in (("people", 5_000), ("groups", 200), ("rules", 5_000)):
-        arguments.add_argument(f"--{name}", type=int, default=default)
-    given = arguments.parse_args()
-    os.environ.setdefault("TEST_OIDC_SECRET", "public")
-    connection.settings_dict["TEST"]["NAME"] = f"bench_{uuid4().hex[:8]}" if connection.vendor == "postgresql" else None
-    kept = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
+    with of_a_company() as given:
         now = datetime.now(UTC)
-        print(f"{given.people:,} people x {given.groups} groups x {given.rules:,} rules, {connection.vendor}")
         text = changed(fill(given.people, given.groups, given.rules, now))
         current.mapping()
         return judge(text, given.people, now)
-    finally:
-        connection.creation.destroy_test_db(kept, verbosity=0)
 
 
 def judge(text: str, people: int, now: datetime) -> int:

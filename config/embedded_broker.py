@@ -17,6 +17,7 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
 T = TypeVar("T")
+# The `type: ignore`s: kombu has no types, unless stubs for it are installed, which say other things than its code does.
 _TRIES, _PAUSE = 100, 0.01
 
 

@@ -36,12 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# The long files first: the last of several workers must not be left alone with a browser for minutes.
-_LONG = ("tests/journeys/", "tests/cli/", "tests/faults/", "tests/attacks/", "tests/scim/", "tests/peers/")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))  # stable: within both the order stays
     if not config.getoption("--only-database"):
         return
     keep, drop = [], []

@@ -131,9 +131,7 @@ def main() -> int:
             if line == said and target:
                 found = serve(target.decode())
                 if found is None:
-                    _exit(
-                        0
-                    )  # what the interpreter would tidy up takes longer than all that was done, and we leave nothing
+                    _exit(0)  # as in `configured`
                 held = found
         if sys.version_info < (3, 9):
             sys.stderr.write("rolegate: this is Python %d.%d; rolegate needs 3.9 or newer\n" % sys.version_info[:2])

@@ -14,24 +14,24 @@ from federation.models.entitlements import Entitlement
 
 _MOST_ROLES: Final = 100
 _NAMED: Final = 10  # people, of one role
-_AT_ONCE: Final = 500  # roles, in one statement
+_AT_ONCE: Final = 500  # roles or accounts, in one statement
 
 
 def effect_of_roles(arns: Iterable[str]) -> dict[str, Any]:
     """What it means that these roles are gone. One statement for 500 of them."""
-    wanted = sorted(arns)
-    found = _Found()
-    for begin in range(0, len(wanted), _AT_ONCE):
-        found.read(given__role_arn__in=wanted[begin : begin + _AT_ONCE])
-    return found.as_effect()
+    return _effect("given__role_arn__in", arns)
 
 
 def effect_of_accounts(account_ids: Iterable[str]) -> dict[str, Any]:
     """What it means that these accounts are gone, with all of their roles. One statement for 500 of them."""
-    wanted = sorted(account_ids)
+    return _effect("given__account_id__in", account_ids)
+
+
+def _effect(among: str, values: Iterable[str]) -> dict[str, Any]:
+    wanted = sorted(values)
     found = _Found()
     for begin in range(0, len(wanted), _AT_ONCE):
-        found.read(given__account_id__in=wanted[begin : begin + _AT_ONCE])
+        found.read(**{among: wanted[begin : begin + _AT_ONCE]})
     return found.as_effect()
 
 

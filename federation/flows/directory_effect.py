@@ -86,7 +86,7 @@ class _Effect:
             if parent not in shift.groups and child not in shift.groups
         }
         self._edges, self._edges_after = edges, kept | shift.nested
-        self._parents_after = _turned(self._edges_after)
+        self._parents_after = turned(self._edges_after)
         names = DirectoryGroup.objects.filter(directory=directory.slug).values_list("pk", group_column(directory))
         self._names: dict[UUID, str] = {**dict(names), **shift.names}
         self._groups_of_coming = dict[UUID, set[UUID]]()
@@ -127,7 +127,7 @@ class _Effect:
         concerned.update(user for users in shift.leaving.values() for user in users)
         # Whoever is in a group through this one leaves that group, or comes into it, too.
         through = {*shift.groups, *shift.names, *(child for _, child in shift.nestings | shift.nested)}
-        below = closure(through, _turned((child, parent) for parent, child in self._edges | self._edges_after))
+        below = closure(through, turned((child, parent) for parent, child in self._edges | self._edges_after))
         concerned.update(Membership.objects.filter(group_id__in=below).values_list("user_id", flat=True))
         return concerned
 
@@ -206,9 +206,9 @@ class _Effect:
         return frozenset(self._names[group] for group in closure(left, self._parents_after) if self._names.get(group))
 
 
-def _turned(edges: Iterable[tuple[UUID, UUID]]) -> dict[UUID, set[UUID]]:
-    """(parent, child) as child -> parents."""
-    found = dict[UUID, set[UUID]]()
+def turned(edges: Iterable[tuple[K, K]]) -> dict[K, set[K]]:
+    """(parent, child) as child -> parents, which is what `closure` goes along."""
+    found = dict[K, set[K]]()
     for parent, child in edges:
         found.setdefault(child, set()).add(parent)
     return found

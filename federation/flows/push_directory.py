@@ -27,7 +27,7 @@ from federation.directory import scim
 from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, hold
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import revoke, sources
-from federation.flows.directory_effect import Shift, closure, effect_of
+from federation.flows.directory_effect import Shift, closure, effect_of, turned
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
 from federation.flows.latest_word import subject_column
 from federation.mapping.rules import Directory
@@ -483,10 +483,8 @@ def _through_groups(
     """Names of those who are no longer in the group once the groups within it have left, and how many people are in it now,
     however deep, with the groups that are in it themselves: of a group of groups nobody may be a member themselves.
     """
-    inside = dict[UUID, set[UUID]]()
     nested = GroupNesting.objects.filter(parent__directory=group.directory)
-    for parent, child in nested.values_list("parent_id", "child_id"):
-        inside.setdefault(parent, set()).add(child)
+    inside = turned(nested.values_list("child_id", "parent_id"))
     own = inside.get(group.pk, set())
     inside_after = {**inside, group.pk: own - set(_uuids(leaving_groups)) | set(_uuids(groups))}
     had = _people_of(closure([group.pk], inside))

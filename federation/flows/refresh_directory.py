@@ -26,7 +26,7 @@ from federation.directory import ldap
 from federation.directory.snapshot import FEW, Difference, difference, hold
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
-from federation.flows.directory_effect import Shift, closure, effect_of
+from federation.flows.directory_effect import Shift, closure, effect_of, turned
 from federation.flows.push_directory import Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
@@ -263,10 +263,7 @@ class Change:
         losing |= {parent for parent, children in self.inside.items() if not children.isdisjoint(self.groups.removed)}
         if not losing:
             return
-        above = dict[str, set[str]]()
-        for parent, children in self.inside.items():
-            for child in children:
-                above.setdefault(child, set()).add(parent)
+        above = turned((parent, child) for parent, children in self.inside.items() for child in children)
         concerned = closure(losing, above)
         before = self._people_in(closure(concerned, self.inside))
         after = {key: group.people for key, group in there.items()}

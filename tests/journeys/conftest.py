@@ -96,6 +96,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         town.stop()
 
 
+@pytest.fixture(scope="module")
+def town(stage: Town) -> Iterator[Town]:
+    """The town for a file that publishes mappings: afterwards its mapping is what it was."""
+    yield stage
+    stage.gateway.manage("rollback", "1")
+
+
 class Chromium:
     """Headless Chromium; started anew where it has died, so that one crash is not the end of every journey after it."""
 

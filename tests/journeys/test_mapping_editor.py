@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -11,13 +9,6 @@ from tests.journeys.conftest import NewContext, Town, sign_in
 from tests.journeys.looks import look
 
 pytestmark = pytest.mark.journey
-
-
-@pytest.fixture(scope="module")
-def town(stage: Town) -> Iterator[Town]:
-    """The town, whose mapping is afterwards what it was."""
-    yield stage
-    stage.gateway.manage("rollback", "1")
 
 
 @pytest.fixture

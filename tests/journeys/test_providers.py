@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -16,13 +15,6 @@ from tests.journeys.looks import look
 from tests.live import CLIENT_SECRET, Visitor
 
 pytestmark = pytest.mark.journey
-
-
-@pytest.fixture(scope="module")
-def town(stage: Town) -> Iterator[Town]:
-    """The town, whose mapping is afterwards what it was."""
-    yield stage
-    stage.gateway.manage("rollback", "1")
 
 
 @pytest.fixture
