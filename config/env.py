@@ -257,7 +257,7 @@ class Environment:
                 if not database or parts.fragment or not given.keys() <= _LIBPQ_PARAMETERS:
                     raise ValueError
                 return {
-                    "ENGINE": "django.db.backends.postgresql",
+                    "ENGINE": "config.postgresql",
                     "NAME": database,
                     "USER": unquote(parts.username or ""),
                     "PASSWORD": unquote(parts.password or ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -116,7 +117,8 @@ def sign_in_as(db, now):
     from federation.flows.sign_in import _person
 
     def do(identity=None, *, at=None):
-        return _person(identity or cast.alice(), at or now)
+        moment = at or now
+        return _person(replace(identity or cast.alice(), verified_at=moment), moment)
 
     return do
 

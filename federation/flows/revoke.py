@@ -13,6 +13,7 @@ from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
 from federation.errors import NotFound
 from federation.flows import approvals
+from federation.identity import Subject
 from federation.models.access_changes import note_people
 from federation.models.clients import TokenFamily
 from federation.models.people import Person
@@ -59,7 +60,8 @@ def revoke(
         if disable:
             note_people([person.pk], at=now)
         ended, _ = PortalSession.objects.filter(person=person).delete()
-        SignInState.objects.filter(person=person, completed_at=None).update(completed_at=now)
+        subject = Subject(person.provider, person.subject_format, person.subject).digest
+        SignInState.objects.filter(subject=subject, completed_at=None).update(completed_at=now, identity=None)
         TokenFamily.objects.filter(person=person, revoked_at=None).update(revoked_at=now, revoked_reason=family_reason)
         approved = approvals.end_all(person, now=now)
         record_or_log(

@@ -1,8 +1,9 @@
 """Signing in: the request out, the answer in, and the person it proves. One-use everything, in the database.
 
 A SAML answer is a cross-site POST, which carries no SameSite=Lax cookie. So the ACS only verifies: it stores the
-result under a one-use code and the browser comes back with a same-site GET, where its binding cookie is compared
-with the one that started the sign-in. An answer that another browser started (login CSRF) ends there.
+verified identity under a one-use code and the browser comes back with a same-site GET, where its binding cookie is
+compared with the one that started the sign-in. An answer that another browser started (login CSRF) ends there, and has
+left nothing at the person whom it names: what a sign-in says of somebody is taken over when it is completed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
@@ -35,14 +37,14 @@ from federation.errors import (
 )
 from federation.flows import latest_word, overage, provider_documents, purge, rate_limits
 from federation.flows.refusals import record_refusal
-from federation.identity import Identity
+from federation.identity import Identity, Subject
 from federation.mapping.rules import IdentityProvider
 from federation.mapping.session import session_name
 from federation.models import compiled, current
 from federation.models.access_changes import note_people
 from federation.models.people import PastClaims, Person
 from federation.models.secrets import reveal
-from federation.models.sessions import SignInState, UsedCredential
+from federation.models.sessions import LONGEST_SESSION_INDEX, SignInState, UsedCredential
 from federation.signin import oidc, saml
 from federation.signin.protocol import ServiceProvider, Verified
 from federation.signin.reasons import Reason as SamlReason
@@ -73,14 +75,20 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A sign-in that may become a session; not while `needs_confirmation` is True (IdP-initiated)."""
+    """A sign-in that becomes a session."""
 
     person: Person
     provider_slug: str
     next_path: str
     session_index: str
     name_id: dict[str, str]
-    needs_confirmation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A sign-in that no browser began (IdP-initiated): it waits for the person's own yes, and its code is still good."""
+
+    identity: Identity
 
 
 def digest(*parts: str) -> str:
@@ -195,7 +203,7 @@ _CLAIMS = (
 _KEY = ("provider", "subject_format", "subject")
 _store_state = compiled.Insert(SignInState)
 _state_by_key = compiled.ByKey(SignInState, "key")
-_state_by_code = compiled.ByKey(SignInState, "code", join="person")
+_state_by_code = compiled.ByKey(SignInState, "code")
 _upsert_person = compiled.Insert(
     Person, unique=_KEY, update=_CLAIMS, returning=("id", "session_name", "active", "session_epoch")
 )
@@ -219,7 +227,7 @@ def _person(identity: Identity, now: datetime) -> Person:
         attributes={key: list(values) for key, values in identity.attributes.items()},
         mfa=identity.mfa,
         authenticated_at=identity.authenticated_at,
-        claims_at=now,
+        claims_at=identity.verified_at,
         claims_expire_at=identity.expires_at,
     )
     _upsert_person(person)
@@ -271,10 +279,43 @@ def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime) -
     return person
 
 
+def _kept(identity: Identity) -> dict[str, Any]:
+    """What a state keeps of a verified identity until its browser comes; `_recalled` is its inverse."""
+    return {
+        "format": identity.subject.format,
+        "subject": identity.subject.value,
+        "name": identity.name,
+        "email": identity.email,
+        "groups": sorted(identity.groups),
+        "groups_complete": identity.groups_complete,
+        "attributes": {key: list(values) for key, values in identity.attributes.items()},
+        "mfa": identity.mfa,
+        "verified_at": identity.verified_at.isoformat(),
+        "authenticated_at": identity.authenticated_at.isoformat(),
+        "expires_at": identity.expires_at.isoformat() if identity.expires_at else None,
+    }
+
+
+def _recalled(provider: str, kept: Mapping[str, Any]) -> Identity:
+    return Identity(
+        subject=Subject(provider, kept["format"], kept["subject"]),
+        name=kept["name"],
+        email=kept["email"],
+        groups=frozenset(kept["groups"]),
+        verified_at=datetime.fromisoformat(kept["verified_at"]),
+        authenticated_at=datetime.fromisoformat(kept["authenticated_at"]),
+        attributes=MappingProxyType({key: tuple(values) for key, values in kept["attributes"].items()}),
+        mfa=kept["mfa"],
+        groups_complete=kept["groups_complete"],
+        expires_at=datetime.fromisoformat(kept["expires_at"]) if kept["expires_at"] else None,
+    )
+
+
 def receive_saml(
     provider_slug: str, *, saml_response: str, relay_state: str, origin: Origin, now: datetime
 ) -> Received:
-    """Verify a SAML response at the ACS. No session yet: `complete_saml` makes it, in the browser that began.
+    """Verify a SAML response at the ACS and keep what it proves. `complete_saml` makes a session of it, in the browser
+    that began; until then nothing of the person has changed.
 
     Raises SamlRefused and the other sign-in errors; each is in the audit log with its precise reason.
     """
@@ -313,11 +354,13 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
     answered: list[str] = []
 
     def is_outstanding(request_id: str) -> bool:
-        state = _state_by_key(_state_key(provider.slug, "saml", request_id))
-        if state is not None and state.received_at is not None:
-            answered.append(request_id)
+        found = _request_by_key(_state_key(provider.slug, "saml", request_id), now)
+        if found is None:
             return False
-        return state is not None and state.expires_at > now
+        waits, in_time = found
+        if not waits:
+            answered.append(request_id)
+        return waits and in_time
 
     try:
         verified = saml.verify_response(
@@ -334,26 +377,21 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
             # Signed and ours, but its request has had its answer: what an investigator looks for is the replay.
             raise SamlRefused("replayed", detail=answered[0]) from error
         raise
-    _limit_person(verified.identity, now)
     code = secrets.token_urlsafe(32)
-    with transaction.atomic():
-        _use_once(verified, SamlRefused)
-        person = _admit(verified.identity, mapping, now)
-        answer = {
-            "received_at": now,
-            "code": digest("code", code),
-            "person_id": person.pk,
-            "session_index": verified.session_index[:255],
-            "name_id": {key: value or "" for key, value in asdict(verified.name_id).items()}
-            if verified.name_id
-            else {},
-        }
-        if verified.in_response_to:
-            key = _state_key(provider.slug, "saml", verified.in_response_to)
-            if not _take(key, answer, now):
-                raise SamlRefused("replayed")  # another answer was quicker
-        else:
-            # Unsolicited and allowed by this provider (verify_response has refused it otherwise): no browser began it.
+    answer = {
+        "received_at": now,
+        "code": digest("code", code),
+        "subject": verified.identity.subject.digest,
+        "identity": _kept(verified.identity),
+        "session_index": verified.session_index[:LONGEST_SESSION_INDEX],
+        "name_id": {key: value or "" for key, value in asdict(verified.name_id).items()} if verified.name_id else {},
+    }
+    if verified.in_response_to:
+        _answer(_state_key(provider.slug, "saml", verified.in_response_to), answer, verified, now)
+    else:
+        # Unsolicited and allowed by this provider (verify_response has refused it otherwise): no browser began it.
+        with transaction.atomic():
+            _use_once(verified, SamlRefused)
             SignInState.objects.create(
                 key=_state_key(provider.slug, "unsolicited", code),
                 provider=provider.slug,
@@ -365,26 +403,46 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
     return Received(code, provider.slug, unsolicited=not verified.in_response_to)
 
 
-def _take(key: str, answer: dict[str, Any], now: datetime) -> bool:
-    """Use up the request with this key: of two answers to it, one gets True."""
+def _request_by_key(key: str, now: datetime) -> tuple[bool, bool] | None:
+    """Of the request with this key, whether it still waits for its answer, and whether there is time left; None: unknown."""
+    sql = f"SELECT received_at IS NULL, expires_at > %s FROM {compiled.table(SignInState)} WHERE key = %s"  # noqa: S608
+    found = compiled.one(sql, compiled.adapt(SignInState, expires_at=now, key=key))
+    return (bool(found[0]), bool(found[1])) if found else None
+
+
+def _answer(key: str, answer: dict[str, Any], verified: Verified, now: datetime) -> None:
+    """Use up the assertion and the request with this key, both or neither.
+
+    Raises SamlRefused: replayed. Of two copies of an assertion, and of two answers to one request, one gets through.
+    """
     changes = ", ".join(f"{compiled.column(SignInState, name)} = %s" for name in answer)
     where = "key = %s AND received_at IS NULL AND expires_at > %s"
     params = compiled.adapt(SignInState, **answer) + compiled.adapt(SignInState, key=key, expires_at=now)
-    return compiled.execute(f"UPDATE {compiled.table(SignInState)} SET {changes} WHERE {where}", params) == 1  # noqa: S608
+    take = f"UPDATE {compiled.table(SignInState)} SET {changes} WHERE {where}"  # noqa: S608  ours
+    try:
+        _, taken = compiled.together(
+            UsedCredential.insertion(verified.replay_key, expires_at=verified.replay_until), (take, params)
+        )
+    except IntegrityError as error:
+        raise SamlRefused("replayed") from error
+    if not taken:
+        raise SamlRefused("replayed")  # another answer was quicker
 
 
 def _complete_once(state: SignInState, now: datetime) -> bool:
-    """Mark a sign-in completed: of two at once, one gets True."""
-    sql = f"UPDATE {compiled.table(SignInState)} SET completed_at = %s WHERE id = %s AND completed_at IS NULL"  # noqa: S608
+    """Mark a sign-in completed and forget whose it was: of two at once, one gets True."""
+    changes = "SET completed_at = %s, identity = NULL"
+    sql = f"UPDATE {compiled.table(SignInState)} {changes} WHERE id = %s AND completed_at IS NULL"
     return compiled.execute(sql, compiled.adapt(SignInState, completed_at=now, id=state.pk)) == 1
 
 
 def complete_saml(
     provider_slug: str, *, code: str, binding: str, confirmed: bool, origin: Origin, now: datetime
-) -> SignedIn:
+) -> SignedIn | Unconfirmed:
     """Turn a verified answer into a sign-in, once, in the browser that began it.
 
-    `confirmed`: the person has agreed, on a page of ours, to an IdP-initiated sign-in. Raises SignInExpired.
+    `confirmed`: the person has agreed, on a page of ours, to an IdP-initiated sign-in. Raises SignInExpired, UnknownProvider
+    (closed in between), PersonDisabled; each is in the audit log.
     """
     try:
         return _complete_saml(provider_slug, code, binding, confirmed=confirmed, origin=origin, now=now)
@@ -401,31 +459,30 @@ def complete_saml(
 
 def _complete_saml(
     provider_slug: str, code: str, binding: str, *, confirmed: bool, origin: Origin, now: datetime
-) -> SignedIn:
+) -> SignedIn | Unconfirmed:
     waiting = _state_by_code(digest("code", code))
     if waiting is None or waiting.provider != provider_slug or waiting.completed_at is not None:
         raise SignInExpired("code_unknown")
-    if waiting.received_at is None or waiting.person is None:
+    if waiting.received_at is None or waiting.identity is None:
         raise SignInExpired("code_unknown")
     if now - waiting.received_at > (CONFIRM_MINUTES if waiting.unsolicited else CODE_SECONDS):
         raise SignInExpired("code_expired")
     if not waiting.unsolicited and not hmac.compare_digest(waiting.binding, digest("binding", binding)):
         # Login CSRF: somebody else's sign-in was sent to this browser. The code is burnt with it.
-        SignInState.objects.filter(pk=waiting.pk).update(completed_at=now)
+        _complete_once(waiting, now)
         raise SignInExpired("binding_mismatch")
-    person = waiting.person
-    if not person.active:
-        raise PersonDisabled("person_disabled")
-    signed_in = SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
+    identity = _recalled(waiting.provider, waiting.identity)
     if waiting.unsolicited and not confirmed:
-        return SignedIn(
-            person, waiting.provider, "/", waiting.session_index, dict(waiting.name_id), needs_confirmation=True
-        )
+        return Unconfirmed(identity)
+    mapping = current.mapping()
+    mapping.provider(waiting.provider)
+    _limit_person(identity, now)
     with transaction.atomic():
         if not _complete_once(waiting, now):
             raise SignInExpired("code_used")
+        person = _admit(identity, mapping, now)
         _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited)
-    return signed_in
+    return SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
 
 
 def _record_signed_in(
@@ -503,7 +560,7 @@ def _complete_oidc(
         person = _admit(identity, mapping, now)
         _record_signed_in(person, "oidc", origin, now, graph=graph_said)
     called = asdict(verified.name_id) if verified.name_id else {}
-    return SignedIn(person, provider.slug, state.next_path, verified.session_index[:255], called)
+    return SignedIn(person, provider.slug, state.next_path, verified.session_index[:LONGEST_SESSION_INDEX], called)
 
 
 def provider_of(slug: str) -> IdentityProvider:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 M = TypeVar("M", bound=models.Model)
+Statement = tuple[str, Sequence[Any]]
+"""SQL with %s, and its parameters as the database in use wants them."""
 _Converter = tuple[int, list[Callable[..., Any]], Any]
 
 
@@ -67,6 +69,32 @@ def execute(sql: str, params: Sequence[Any]) -> int:
     with _here().cursor() as cursor:
         cursor.execute(sql, params)
         return int(cursor.rowcount)
+
+
+def one(sql: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
+    """Run one statement. Returns its first row, as the driver has it."""
+    with _here().cursor() as cursor:
+        cursor.execute(sql, params)
+        return cast("tuple[Any, ...] | None", cursor.fetchone())
+
+
+def together(*statements: Statement) -> list[int]:
+    """Run several statements, all or none. Returns the number of rows that each changed. Raises IntegrityError.
+
+    PostgreSQL gets them in one message, which it runs as one transaction (protocol, "Multiple Statements in a Simple Query"):
+    one round trip where BEGIN, the statements and COMMIT would be one each.
+    """
+    here = _here()
+    if here.vendor != "postgresql" or here.in_atomic_block:
+        with transaction.atomic():
+            return [execute(*statement) for statement in statements]
+    changed = []
+    with here.cursor() as cursor:
+        cursor.execute("; ".join(sql for sql, _ in statements), [value for _, values in statements for value in values])
+        for _ in statements:
+            changed.append(int(cursor.rowcount))
+            cursor.nextset()
+    return changed
 
 
 class ByKey(Generic[M]):

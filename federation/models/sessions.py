@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession
-from django.db import connection, models
+from django.db import models
+
+from federation.models import compiled
 
 LONGEST_SESSION_INDEX = 255
 """Characters of the provider's session that are kept; a longer one is cut, wherever it is compared as well."""
@@ -47,7 +49,8 @@ class SignInState(models.Model):
 
     `key` is the SHA-256 of what travels (SAML request id or OIDC state). `binding` is the SHA-256 of the browser's
     binding cookie: an answer that another browser brings is login CSRF. `code` is the SHA-256 of the one-use code
-    that carries a verified SAML sign-in from the cross-site POST to the same-site GET.
+    that carries a verified SAML sign-in from the cross-site POST to the same-site GET. `identity` is what it proved, kept
+    until then; `subject` the digest of whose it is (identity.Subject), for ending what is on its way.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
@@ -64,7 +67,11 @@ class SignInState(models.Model):
     code = models.CharField(max_length=64, null=True, blank=True, unique=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     unsolicited = models.BooleanField(default=False)
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
+    subject = models.CharField(max_length=64, blank=True, default="", db_default="")
+    identity: models.JSONField[dict[str, Any] | None, dict[str, Any] | None] = models.JSONField(null=True)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE
+    )  # goes with the next release
     session_index = models.CharField(max_length=LONGEST_SESSION_INDEX, blank=True, default="")
     name_id: models.JSONField[dict[str, str], dict[str, str]] = models.JSONField(default=dict)
 
@@ -85,12 +92,13 @@ class UsedCredential(models.Model):
         return self.key
 
     @classmethod
+    def insertion(cls, key: str, *, expires_at: datetime) -> compiled.Statement:
+        """The statement that inserts `key`: it raises IntegrityError where the key has been used before."""
+        sql = f"INSERT INTO {compiled.table(cls)} (key, expires_at) VALUES (%s, %s)"  # noqa: S608  ours
+        return sql, compiled.adapt(cls, key=key, expires_at=expires_at)
+
+    @classmethod
     def use(cls, key: str, *, expires_at: datetime) -> bool:
         """Insert `key`; False where it has been used before. One statement: of many at once, one gets True."""
-        table = connection.ops.quote_name(cls._meta.db_table)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"INSERT INTO {table} (key, expires_at) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",  # noqa: S608  ours
-                [key, connection.ops.adapt_datetimefield_value(expires_at)],
-            )
-            return bool(cursor.rowcount == 1)
+        sql, params = cls.insertion(key, expires_at=expires_at)
+        return compiled.execute(f"{sql} ON CONFLICT (key) DO NOTHING", params) == 1

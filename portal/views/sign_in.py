@@ -116,9 +116,9 @@ def complete(request: HttpRequest, provider: str) -> HttpResponse:
         origin=origin_of(request),
         now=timezone.now(),
     )
-    if signed_in.needs_confirmation:
+    if isinstance(signed_in, flow.Unconfirmed):
         # Login CSRF: an unsolicited answer may have been sent to this browser by somebody else.
-        context = {"person": signed_in.person, "provider_slug": signed_in.provider_slug, "code": code}
+        context = {"identity": signed_in.identity, "code": code}
         return render(request, "portal/signin_confirm.html", context)
     return establish(request, signed_in)
 

@@ -120,8 +120,8 @@ def test_retired_secrets_are_as_long_as_the_one_in_use(text, count):
 @pytest.mark.parametrize(
     ("url", "engine", "name"),
     [
-        ("postgres://rolegate:p%40ss@db:5432/gate", "django.db.backends.postgresql", "gate"),
-        ("postgresql:///gate", "django.db.backends.postgresql", "gate"),
+        ("postgres://rolegate:p%40ss@db:5432/gate", "config.postgresql", "gate"),
+        ("postgresql:///gate", "config.postgresql", "gate"),
         ("sqlite:////var/lib/gate.sqlite3", "django.db.backends.sqlite3", "/var/lib/gate.sqlite3"),
     ],
 )

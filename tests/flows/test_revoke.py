@@ -8,6 +8,7 @@ import pytest
 from federation.errors import NotFound, PersonDisabled
 from federation.flows import client_tokens, revoke
 from federation.flows.issue_credentials import issue_credentials
+from federation.identity import Subject
 from federation.models import AuditEvent, Person, PortalSession, SignInState, TokenFamily
 from tests import cast
 from tests.oauth.pairing import paired
@@ -67,10 +68,12 @@ def test_a_sign_in_on_its_way_ends_too(alice, bob, origin, now):
             created_at=now,
             expires_at=now + timedelta(minutes=5),
             received_at=now,
-            person=person,
+            subject=Subject(person.provider, person.subject_format, person.subject).digest,
+            identity={"subject": person.subject},
         )
     take_away(alice, origin, now)
-    assert {state.person: state.completed_at for state in SignInState.objects.all()} == {alice: now, bob: None}
+    found = {state.key: (state.completed_at, state.identity) for state in SignInState.objects.all()}
+    assert found == {"0": (now, None), "1": (None, {"subject": bob.subject})}
 
 
 def test_disabling_refuses_what_is_asked_for_later(gateway_keys, publish, alice, origin, now):

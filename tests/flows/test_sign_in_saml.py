@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
-from django.db import connection
+from django.db import connection, transaction
 
 from federation.audit import record
 from federation.audit.events import Origin
@@ -22,7 +22,7 @@ from federation.errors import (
     UnknownProvider,
 )
 from federation.flows import rate_limits, revoke, sign_in
-from federation.models import AuditEvent, Person, SignInState, UsedCredential
+from federation.models import AuditEvent, PastClaims, Person, SignInState, UsedCredential
 from federation.signin.metadata import MetadataInvalid
 from tests import saml_kit as kit
 
@@ -150,7 +150,7 @@ def test_the_same_assertion_a_hundred_times_at_once_is_one_sign_in(gateway_keys_
     assert len(codes) == 1
     assert set(reasons) <= {"replayed", "in_response_to_unknown"}
     assert len(reasons) == 99
-    assert Person.objects.count() == 1
+    assert complete(origin, codes[0]).person == Person.objects.get()
     assert AuditEvent.objects.filter(kind="sign_in", outcome="refused").count() == 99
     assert record.verify() == []
 
@@ -219,10 +219,68 @@ def test_an_idp_initiated_sign_in_waits_for_the_persons_yes(gateway, publish, or
     received = receive(origin, kit.signed(draft(None)))
     assert received.unsolicited
     asked = complete(origin, received.code, binding="")
-    assert asked.needs_confirmation
-    assert asked.next_path == "/"
+    assert isinstance(asked, sign_in.Unconfirmed)
+    assert (asked.identity.provider, asked.identity.subject.value) == ("corp", "alice")
     assert not AuditEvent.objects.filter(kind="sign_in", outcome="ok").exists()
-    assert not complete(origin, received.code, binding="", confirmed=True).needs_confirmation
+    assert not Person.objects.exists()
+    signed_in = complete(origin, received.code, binding="", confirmed=True)
+    assert (signed_in.person, signed_in.next_path) == (Person.objects.get(), "/")
+
+
+def test_an_answer_changes_nothing_of_the_person_before_its_own_browser_comes(gateway, origin):
+    """Login CSRF leaves nothing behind: neither a person nor other claims of one who is there."""
+    request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id)))
+    assert not Person.objects.exists()
+    complete(origin, received.code)
+    other = {**kit.ALICE, "memberOf": ["finance"]}
+    request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id, assertion_id="_a2", response_id="_r2", attributes=other)))
+    with pytest.raises(SignInExpired):
+        complete(origin, received.code, binding="binding-of-the-victim")
+    assert Person.objects.get().groups != ["finance"]
+    assert PastClaims.objects.count() == 1
+
+
+def test_what_was_kept_for_the_browser_is_what_the_provider_said_and_goes_with_the_sign_in(gateway, origin):
+    request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id)))
+    assert SignInState.objects.get().identity["groups"] == sorted(kit.ALICE["memberOf"])
+    complete(origin, received.code, at=NOW + timedelta(seconds=30))
+    assert SignInState.objects.get().identity is None
+    person = Person.objects.get()
+    assert person.groups == sorted(kit.ALICE["memberOf"])
+    assert (person.claims_at, PastClaims.objects.get().since) == (NOW, NOW + timedelta(seconds=30))
+
+
+def test_what_was_kept_goes_with_a_sign_in_that_is_burnt(gateway, origin):
+    request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id)))
+    with pytest.raises(SignInExpired):
+        complete(origin, received.code, binding="of another")
+    assert SignInState.objects.get().identity is None
+
+
+def test_a_provider_closed_between_the_answer_and_the_session_is_closed(gateway, publish, origin, events):
+    request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id)))
+    publish(document().replace("name: Example Corp", "name: Example Corp\n  enabled: false"))
+    with pytest.raises(UnknownProvider):
+        complete(origin, received.code)
+    assert events()[-1] == ("sign_in", "refused", "provider_unknown_or_disabled")
+    assert not Person.objects.exists()
+
+
+def test_a_refused_answer_uses_up_neither_request_nor_assertion(gateway, origin):
+    """Both or neither: what was refused for another answer's sake leaves that other's request as it was."""
+    first, _ = begin(origin)
+    second, _ = begin(origin)
+    receive(origin, kit.signed(draft(first)))
+    with pytest.raises(SamlRefused) as caught, transaction.atomic():
+        receive(origin, kit.signed(draft(second)))  # the same assertion id, signed anew for another request
+    assert caught.value.reason == "replayed"
+    assert UsedCredential.objects.count() == 1
+    assert SignInState.objects.filter(received_at=None).count() == 1
 
 
 def test_a_request_that_is_too_old_is_unknown(gateway, origin):
@@ -236,7 +294,8 @@ def test_a_request_that_is_too_old_is_unknown(gateway, origin):
 def test_the_same_name_from_another_form_is_another_person(gateway, origin):
     for n, name in enumerate(["alice", "Alice", "alicé", "alice\u0301"]):
         request_id, _ = begin(origin)
-        receive(origin, kit.signed(draft(request_id, name_id=name, assertion_id=f"_a{n}", response_id=f"_r{n}")))
+        answer = kit.signed(draft(request_id, name_id=name, assertion_id=f"_a{n}", response_id=f"_r{n}"))
+        complete(origin, receive(origin, answer).code)
     assert Person.objects.count() == 4
     assert Person.objects.values("session_name").distinct().count() == 4
 
@@ -245,9 +304,8 @@ def test_a_second_sign_in_refreshes_the_claims_of_the_same_person(gateway, origi
     for n, groups in enumerate([["engineering"], ["finance"]]):
         request_id, _ = begin(origin)
         attributes = {**kit.ALICE, "memberOf": groups, "mail": [f"alice{n}@example.com"]}
-        receive(
-            origin, kit.signed(draft(request_id, assertion_id=f"_a{n}", response_id=f"_r{n}", attributes=attributes))
-        )
+        answer = kit.signed(draft(request_id, assertion_id=f"_a{n}", response_id=f"_r{n}", attributes=attributes))
+        complete(origin, receive(origin, answer).code)
     person = Person.objects.get()
     assert person.groups == ["finance"]
     assert person.email == "alice1@example.com"
@@ -256,20 +314,26 @@ def test_a_second_sign_in_refreshes_the_claims_of_the_same_person(gateway, origi
 
 def test_a_disabled_person_stays_out(gateway, origin, events):
     request_id, _ = begin(origin)
-    receive(origin, kit.signed(draft(request_id)))
+    complete(origin, receive(origin, kit.signed(draft(request_id))).code)
     revoke.revoke(Person.objects.get(), disable=True, actor="test", why="left", origin=origin, now=NOW)
     request_id, _ = begin(origin)
+    received = receive(origin, kit.signed(draft(request_id, assertion_id="_a2", response_id="_r2")))
     with pytest.raises(PersonDisabled):
-        receive(origin, kit.signed(draft(request_id, assertion_id="_a2", response_id="_r2")))
+        complete(origin, received.code)
     assert events()[-1] == ("sign_in", "refused", "person_disabled")
     revoke.allow_again(Person.objects.get(), actor="test", why="back", origin=origin, now=NOW)
     request_id, _ = begin(origin)
-    assert receive(origin, kit.signed(draft(request_id, assertion_id="_a3", response_id="_r3"))).code
+    received = receive(origin, kit.signed(draft(request_id, assertion_id="_a3", response_id="_r3")))
+    assert complete(origin, received.code).person.active
 
 
 def test_a_person_disabled_between_the_answer_and_the_session_stays_out(gateway, origin):
-    request_id, _ = begin(origin)
-    received = receive(origin, kit.signed(draft(request_id)))
+    for number in range(2):
+        request_id, _ = begin(origin)
+        answer = kit.signed(draft(request_id, assertion_id=f"_a{number}", response_id=f"_r{number}"))
+        received = receive(origin, answer)
+        if not number:
+            complete(origin, received.code)
     Person.objects.update(active=False)
     with pytest.raises(PersonDisabled):
         complete(origin, received.code)
@@ -413,7 +477,8 @@ def test_one_person_signs_in_so_often_a_minute_whatever_the_address(gateway, pub
     def once(n, subject):
         origin = Origin(f"request-{n}", f"192.0.2.{n}", "pytest")
         request_id, _ = begin(origin)
-        receive(origin, kit.signed(draft(request_id, name_id=subject, assertion_id=f"_a{n}", response_id=f"_r{n}")))
+        answer = kit.signed(draft(request_id, name_id=subject, assertion_id=f"_a{n}", response_id=f"_r{n}"))
+        complete(origin, receive(origin, answer).code)
 
     for n in range(3):
         once(n, "alice")
