@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 from django.utils import timezone
 
 from federation.errors import RolegateError
@@ -56,32 +57,45 @@ class Run:
 def run(task: str) -> Iterator[Run | None]:
     """One run of `task` under its lease: None, and a row that says "skipped", where another worker is at it.
 
-    A run whose worker died is found here by the next one and marked "lost".
+    A run whose worker died is found here by the next one and marked "lost". The lease and what is said of the run are written
+    in one transaction, at the beginning and at the end: most runs are short, and each commit waits for the disk.
     """
-    started = timezone.now()
-    with leases.leased(f"task:{task}", LEASE) as lease:
-        if lease is None:
-            TaskRun.objects.create(
-                task=task, started_at=started, finished_at=started, outcome=TaskRun.Outcome.SKIPPED, detail={"why": "running already"}
-            )  # fmt: skip
-            yield None
-            return
-        # We have the lease: whoever is still "running" is not.
-        TaskRun.objects.filter(task=task, outcome=TaskRun.Outcome.RUNNING).update(
-            outcome=TaskRun.Outcome.LOST, finished_at=started
-        )
-        row = TaskRun.objects.create(task=task, started_at=started)
-        current = Run(row, lease)
-        try:
-            yield current
-        except Exception as error:
+    with transaction.atomic():
+        lease = leases.take(f"task:{task}", LEASE)
+        row = _begun(task, alone=lease is not None)
+    if lease is None:
+        yield None
+        return
+    current = Run(row, lease)
+    try:
+        yield current
+    except Exception as error:
+        with transaction.atomic():
             if lease.is_ours():
                 _finish(current, TaskRun.Outcome.FAILED, error)
             else:
                 # Whoever has the lease now has marked this run "lost" and is at the work: nothing more is said here.
                 log.warning("task_lease_lost", task=task)
-            raise
+            leases.give_back(lease)
+        raise
+    except BaseException:  # the worker is told to stop: the next one need not wait, and marks the run "lost"
+        leases.give_back(lease)
+        raise
+    with transaction.atomic():
         _finish(current, TaskRun.Outcome.OK, None)
+        leases.give_back(lease)
+
+
+def _begun(task: str, *, alone: bool) -> TaskRun:
+    now = timezone.now()
+    if not alone:
+        detail = {"why": "running already"}
+        skipped = TaskRun.Outcome.SKIPPED
+        return TaskRun.objects.create(task=task, started_at=now, finished_at=now, outcome=skipped, detail=detail)
+    # We have the lease: whoever is still "running" is not.
+    unfinished = TaskRun.objects.filter(task=task, outcome=TaskRun.Outcome.RUNNING)
+    unfinished.update(outcome=TaskRun.Outcome.LOST, finished_at=now)
+    return TaskRun.objects.create(task=task, started_at=now)
 
 
 def noted(task: str, work: Callable[[], Mapping[str, Any] | Sequence[str]]) -> None:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 _IN_MEMORY: Final = 32 << 20  # bytes that are staged before a file is made
 _BLOCK: Final = 1 << 18  # bytes of staged rows at a time
 _ROWS: Final = 5_000
-_FEW: Final = 500  # rows for which COPY is not worth its round trips
+_FEW: Final = _ROWS  # rows for which a table of their own is not worth making
 _MANY: Final = 20_000  # rows after which the planner is told anew what there is
 _BLOCKS_AHEAD: Final = 32
 _SECONDS_TO_WAIT: Final = 1.0
@@ -70,10 +70,11 @@ class Staging:
     def swap(self, seal: Callable[[], None]) -> None:
         """Write everything in one transaction, `seal` last: what it raises undoes all of it."""
         with transaction.atomic():
-            if connection.vendor == "postgresql" and self.added + self.gone > _FEW:
+            if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
-                    _delete_by_copy(cursor, self._gone_rows)
-                    _copy(cursor, _COPY, _blocks(self._added_rows))
+                    _delete(cursor, self._gone_rows, self.gone)
+                    if self.added:
+                        _copy(cursor, _COPY, _blocks(self._added_rows))
             else:
                 _delete_one_by_one(self._gone_rows)
                 _insert(self._added_rows)
@@ -146,7 +147,7 @@ class Streaming(Staging):
             with transaction.atomic():
                 with connection.cursor() as cursor:
                     _copy(cursor, _COPY, self._received())
-                    _delete_by_copy(cursor, self._gone_rows)
+                    _delete(cursor, self._gone_rows, self.gone)
                 self._seal()
             if self.added > _MANY:
                 _analyze()
@@ -189,16 +190,24 @@ def _analyze() -> None:
         log.warning("entitlements_not_analyzed", exc_info=True)  # the rows are in force all the same
 
 
-def _delete_by_copy(cursor: Any, gone: IO[bytes]) -> None:
-    if not gone.tell():
+def _delete(cursor: Any, gone: IO[bytes], rows: int) -> None:
+    """On PostgreSQL, in one statement."""
+    if not rows:
         return
-    cursor.execute("CREATE TEMPORARY TABLE gone (person_id uuid, given_id integer) ON COMMIT DROP")
-    _copy(cursor, "COPY gone (person_id, given_id) FROM STDIN", _blocks(gone))
+    if rows <= _FEW:
+        people, given = zip(*next(_batches(gone)), strict=True)
+        listed, wanted = "unnest(%s::uuid[], %s::integer[]) gone (person_id, given_id)", [list(people), list(given)]
+    else:
+        cursor.execute("CREATE TEMPORARY TABLE gone (person_id uuid, given_id integer) ON COMMIT DROP")
+        _copy(cursor, "COPY gone (person_id, given_id) FROM STDIN", _blocks(gone))
+        listed, wanted = "gone", []
     cursor.execute(
-        f"DELETE FROM {compiled.table(Entitlement)} e USING gone "  # noqa: S608  ours
-        "WHERE e.person_id = gone.person_id AND e.given_id = gone.given_id"
+        f"DELETE FROM {compiled.table(Entitlement)} e USING {listed} "  # noqa: S608  ours
+        "WHERE e.person_id = gone.person_id AND e.given_id = gone.given_id",
+        wanted,
     )
-    cursor.execute("DROP TABLE gone")
+    if rows > _FEW:
+        cursor.execute("DROP TABLE gone")
 
 
 def _delete_one_by_one(gone: IO[bytes]) -> None:

@@ -226,15 +226,19 @@ def count_people(changes: Mapping[str, int], *, anew: bool) -> None:
     """Add to the number of people of each rule; with `anew` these are the numbers, and other rules have nobody."""
     if anew:
         RuleReach.objects.all().delete()
-    table = compiled.table(RuleReach)
-    sql = (
-        f"INSERT INTO {table} (rule, people) VALUES (%s, %s) "  # noqa: S608  ours
-        f"ON CONFLICT (rule) DO UPDATE SET people = {table}.people + EXCLUDED.people"
-    )
     rows = [(rule, change) for rule, change in sorted(changes.items()) if change]
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(sql, rows)
+    if not rows:
+        return
+    table = compiled.table(RuleReach)
+    add = f"ON CONFLICT (rule) DO UPDATE SET people = {table}.people + EXCLUDED.people"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            values = "SELECT * FROM unnest(%s::text[], %s::integer[])"
+            cursor.execute(
+                f"INSERT INTO {table} (rule, people) {values} {add}", [list(one) for one in zip(*rows, strict=True)]
+            )
+        else:
+            cursor.executemany(f"INSERT INTO {table} (rule, people) VALUES (%s, %s) {add}", rows)  # noqa: S608  ours
 
 
 def forget_unused(given_ids: Iterable[int]) -> int:

@@ -138,3 +138,12 @@ def test_old_runs_are_forgotten(db, now):
     assert TaskRun.objects.filter(task="tidy").count() == runs.KEPT
     assert TaskRun.objects.filter(task="other").count() == 1
     assert TaskRun.objects.filter(started_at=now).exists()
+
+
+def test_a_worker_that_is_told_to_stop_keeps_nobody_from_the_work(db):
+    with pytest.raises(SystemExit), runs.run("work"):
+        raise SystemExit
+    assert TaskRun.objects.get().outcome == TaskRun.Outcome.RUNNING
+    with runs.run("work") as run:
+        assert run is not None
+    assert sorted(TaskRun.objects.values_list("outcome", flat=True)) == ["lost", "ok"]
