@@ -9,7 +9,7 @@ minting asks `verdict`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -106,6 +106,15 @@ def reach_of(mapping: CompiledMapping, rules: Iterable[CompiledRule]) -> Reach:
     return reach(wanted, arns)
 
 
+def _restricted(standing: Standing, only: frozenset[str]) -> Standing:
+    return Standing(
+        tuple(given for given in standing.grants if given.role_arn in only),
+        tuple(pair for pair in standing.denied if pair[0] in only),
+        tuple(arn for arn in standing.closed if arn in only),
+        standing.rules,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Pointed:
     """What one group points to. `bound`: the rules among `rules` for which it matters which group it is (captures)."""
@@ -113,6 +122,18 @@ class _Pointed:
     matches: tuple[int, ...]
     rules: tuple[int, ...]
     bound: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """The rules whose conditions hold for somebody, in order, and their names. `bound`: by number, the groups for whose captures
+    a rule counts. `doubtful`: those among them, denies, that only cannot be ruled out.
+    """
+
+    numbers: tuple[int, ...]
+    names: tuple[str, ...]
+    bound: Mapping[int, Sequence[str]]
+    doubtful: Collection[int]
 
 
 @dataclass(slots=True)
@@ -168,6 +189,8 @@ class Company:
         self._pointed: dict[str, _Pointed] = {}
         self._unusable: set[str] = set()
         self._standings: dict[object, Standing] = {}
+        self._holdings: dict[object, _Holding] = {}
+        self._last: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._of_person: dict[object, dict[int, Answer]] = {}
         self._allows: dict[int | tuple[int, str], dict[str, Given]] = {}
         self._denies: dict[object, _Deny] = {}
@@ -177,21 +200,53 @@ class Company:
         self._merged: dict[tuple[int, ...], Given] = {}
         self._interned: dict[Given, Given] = {}
 
-    def standing(self, identity: Identity) -> Standing:
-        """What `decide` says of this identity."""
+    def standing(self, identity: Identity, only: frozenset[str] | None = None) -> Standing:
+        """What `decide` says of this identity; with `only`, of these roles alone (ARNs), `Standing.rules` as ever."""
         groups = self._that_matter(identity.groups)
         person = self._traits(identity)
-        key = (groups, person, identity.directory_stale, identity.groups_complete)
+        key = (groups, person, identity.directory_stale, identity.groups_complete, only)
         known = self._standings.get(key)
         if known is None:
             if len(self._standings) >= _MOST_STANDINGS:
                 self._standings.clear()
             if identity.groups_complete and self._unusable.isdisjoint(groups):
-                known = self._work_out(identity, groups, person)
+                known = self._work_out(identity, groups, person, only)
             else:
                 known = self._of_decision(identity)  # unknown groups: rare, and no place for a short cut
+                if only is not None:
+                    known = _restricted(known, only)
             self._standings[key] = known
         return known
+
+    def holding(self, identity: Identity) -> tuple[int, ...] | None:
+        """Numbers of the rules whose conditions hold, in order, a deny that cannot be ruled out among them; None where it is
+        not known of each group what it is.
+        """
+        groups = self._that_matter(identity.groups)
+        if not identity.groups_complete or not self._unusable.isdisjoint(groups):
+            return None
+        return self._hold(identity, groups, self._traits(identity)).numbers
+
+    def given_by(self, identity: Identity, numbers: Iterable[int]) -> frozenset[str] | None:
+        """ARNs of all that these rules, whose conditions hold, would give to this identity if nothing denied it.
+
+        None where that cannot be said rule by rule: with a deny among them, or with groups that are not all known.
+        """
+        groups = self._that_matter(identity.groups)
+        if not identity.groups_complete or not self._unusable.isdisjoint(groups):
+            return None
+        found: set[str] = set()
+        for number in numbers:
+            rule = self._rule(number)
+            if rule.denies:
+                return None
+            if not rule.compiled.captures:
+                found.update(self._gives(number, "", rule, identity))
+                continue
+            for group in groups:
+                if number in self._pointed[group].bound:
+                    found.update(self._gives(number, group, rule, identity))
+        return frozenset(found)
 
     def is_in_doubt(self, identity: Identity) -> bool:
         """Whether one of their groups cannot be held against this mapping's expressions (it is no text of Unicode)."""
@@ -202,9 +257,16 @@ class Company:
 
     def _that_matter(self, groups: frozenset[str]) -> frozenset[str]:
         """Those of the groups that some group match names, or that could not be matched."""
+        if groups is self._last[0]:
+            return self._last[1]
+        found = self._matched(groups)
+        self._last = groups, found
+        return found
+
+    def _matched(self, groups: frozenset[str]) -> frozenset[str]:
         silent = self._silent
         left = groups - silent
-        if all(group in self._pointed for group in left):
+        if left <= self._pointed.keys():
             return left
         if len(silent) > _MOST_SILENT_GROUPS:
             silent.clear()
@@ -255,38 +317,30 @@ class Company:
 
     # --- Working out ------------------------------------------------------------------------------------------
 
-    def _work_out(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> Standing:
-        numbers: set[int] = set(self.mapping.always)
-        bound: dict[int, list[str]] = {}
-        for group in groups:
-            pointed = self._pointed[group]
-            numbers.update(pointed.rules)
-            for number in pointed.bound:
-                bound.setdefault(number, []).append(group)
-        traits = self._of_person.setdefault(person, {})
-        facts = Facts(identity, self.now, set(), numbers, complete=True, index=self.mapping.index)
-        names: list[str] = []
+    def _work_out(
+        self, identity: Identity, groups: frozenset[str], person: tuple[object, ...], only: frozenset[str] | None
+    ) -> Standing:
+        holding = self._hold(identity, groups, person)
+        bound = holding.bound
         given: dict[str, Given] = {}
         several: dict[str, list[Given]] = {}
         denies: list[_Deny] = []
         rules, allows = self._rules, self._allows
-        for number in sorted(numbers):
+        for number in holding.numbers:
             rule = rules[number] or self._rule(number)
-            if rule.of_person or rule.of_groups:
-                answer = self._answer(number, traits, facts, groups)
-                if answer is Answer.NO or (answer is Answer.UNKNOWN and not rule.denies):
-                    continue
-            else:
-                answer = Answer.YES
-            names.append(rule.name)
             for group in bound.get(number) or ("",):
                 key: int | tuple[int, str] = (number, group) if group else number
                 if rule.denies:
+                    answer = Answer.UNKNOWN if number in holding.doubtful else Answer.YES
                     denies.append(self._deny(key, rule, answer, identity, group))
                     continue
                 gives = allows.get(key)
                 if gives is None:
-                    gives = allows[key] = self._allow(rule, identity, group)
+                    gives = self._gives(number, group, rule, identity)
+                if only is not None:
+                    if gives.keys().isdisjoint(only):
+                        continue
+                    gives = {arn: gives[arn] for arn in only & gives.keys()}
                 if given.keys().isdisjoint(gives):
                     given.update(gives)
                     continue
@@ -309,7 +363,41 @@ class Company:
             closed = tuple(sorted(given.keys() & self._production))
             for arn in closed:
                 del given[arn]
-        return Standing(tuple(given.values()), tuple(sorted(denied)), closed, tuple(names))
+        return Standing(tuple(given.values()), tuple(sorted(denied)), closed, holding.names)
+
+    def _hold(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _Holding:
+        known = self._holdings.get((groups, person))
+        if known is None:
+            if len(self._holdings) >= _MOST_STANDINGS:
+                self._holdings.clear()
+            known = self._holdings[groups, person] = self._find(identity, groups, person)
+        return known
+
+    def _find(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _Holding:
+        numbers: set[int] = set(self.mapping.always)
+        bound: dict[int, list[str]] = {}
+        for group in groups:
+            pointed = self._pointed[group]
+            numbers.update(pointed.rules)
+            for number in pointed.bound:
+                bound.setdefault(number, []).append(group)
+        traits = self._of_person.setdefault(person, {})
+        facts = Facts(identity, self.now, set(), numbers, complete=True, index=self.mapping.index)
+        found: list[int] = []
+        names: list[str] = []
+        doubtful: set[int] = set()
+        rules = self._rules
+        for number in sorted(numbers):
+            rule = rules[number] or self._rule(number)
+            if rule.of_person or rule.of_groups:
+                answer = self._answer(number, traits, facts, groups)
+                if answer is Answer.UNKNOWN and rule.denies:
+                    doubtful.add(number)
+                elif answer is not Answer.YES:
+                    continue
+            found.append(number)
+            names.append(rule.name)
+        return _Holding(tuple(found), tuple(names), bound, doubtful)
 
     def _facts_of(self, identity: Identity, group: str) -> Facts:
         """Facts of an identity that has this group alone: enough for a rule's captures, which need no more."""
@@ -318,6 +406,14 @@ class Company:
             verified_at=identity.verified_at, authenticated_at=identity.authenticated_at,
         )  # fmt: skip
         return Facts(alone, self.now, set(), set(), complete=True, index=self.mapping.index)
+
+    def _gives(self, number: int, group: str, rule: _Rule, identity: Identity) -> dict[str, Given]:
+        """What an allow rule gives, worked out once; `group`: the one whose captures count, "" where there are none."""
+        key: int | tuple[int, str] = (number, group) if group else number
+        known = self._allows.get(key)
+        if known is None:
+            known = self._allows[key] = self._allow(rule, identity, group)
+        return known
 
     def _allow(self, rule: _Rule, identity: Identity, group: str) -> dict[str, Given]:
         """What an allow rule gives to whoever it matches, by ARN; with captures, for one of the groups that it names."""

@@ -91,14 +91,16 @@ class Tally:
         self.deciding.update([rule for _, rule in standing.denied])
         self.matched.update(standing.rules)
 
-    def wants(self, numbers: Iterable[int], names: Sequence[str]) -> bool:
-        """Whether one of these rules is not known to decide for anybody: else there is nothing to learn from this person."""
+    def unsettled(self, numbers: Iterable[int], names: Sequence[str]) -> list[int]:
+        """Those of the rules that are not known to decide for anybody: what is to be learnt from a person who has them."""
+        found = []
         for number in numbers:
             if number not in self._alive:
-                if names[number] not in self.deciding:
-                    return True
-                self._alive.add(number)
-        return False
+                if names[number] in self.deciding:
+                    self._alive.add(number)
+                else:
+                    found.append(number)
+        return found
 
     def people(self, rules: Sequence[str]) -> dict[str, int]:
         """Rule -> how many people were counted for it; `rules`: all names, in the document's order."""

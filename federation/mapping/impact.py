@@ -25,7 +25,7 @@ from federation.mapping.reach import CatalogueReader, Reach
 from federation.mapping.rolearn import parse_role_arn
 from federation.mapping.rules import Catalogue, Document, Rule, SessionOptions, StaffRule, is_production
 from federation.mapping.session import clamp_duration
-from federation.mapping.touched import Touched
+from federation.mapping.touched import Reached, Touched
 
 ChangeKind = Literal["gained", "may_ask", "lost", "may_not_ask", "approval_needed", "approval_lifted", "session"]
 OptionCode = Literal["longer", "shorter", "console_longer", "console_shorter", "policy_lifted", "policy_set", "policy_changed", "tags_changed"]  # fmt: skip
@@ -243,11 +243,15 @@ class Side:
         self.company = Company(mapping, now, known)
         self.rules: dict[str, Rule] = {rule.name: rule for rule in mapping.document.rules}
 
-    def standing(self, identity: Identity | None) -> Standing:
-        """What the identity has; a silent directory closes production for a while only, and is no part of the document."""
+    def standing(self, identity: Identity | None, only: frozenset[str] | None = None) -> Standing:
+        """What the identity has (`only`: of these roles alone); a silent directory closes production for a while only, and is
+        no part of the document.
+        """
         if identity is None:
             return NOTHING
-        return self.company.standing(replace(identity, directory_stale=False) if identity.directory_stale else identity)
+        if identity.directory_stale:
+            identity = replace(identity, directory_stale=False)
+        return self.company.standing(identity, only)
 
     def role_maximum(self, given: Given) -> int | None:
         """The role's MaxSessionDuration in seconds, None where the catalogue does not say."""
@@ -274,22 +278,28 @@ def assess(
         catalogue = catalogue(both_reach(before, after))
     old, new = Side(before, now, catalogue), Side(after, now, catalogue)
     added, removed, changed = changed_rules(before.document, after.document)
-    touched = Touched(before, after, now)
+    touched = Touched(before, after, now, new.company)
     differ, had, tally = _Differ(old, new), Tally(), Tally()
     names = [rule.name for rule in after.document.rules]
     changes = []
     for person in everybody:
         numbers = touched.rules_of(person.after)
         tally.match(numbers)
-        if touched.by(person.before, person.after, numbers):
-            was, will = old.standing(person.before), new.standing(person.after)
+        reached = touched.by(person.before, person.after, numbers)
+        if reached is not None:
+            # Where most of somebody's rules have changed, most of their roles may: looking for which is the longer way.
+            most = len(reached.new) * 2 > len(numbers)
+            only = None if most else _may_change(reached, person.before, old.company, new.company)
+            was, will = old.standing(person.before, only), new.standing(person.after, only)
             had.add(was)
             tally.add(will)
             found = differ.of(was, will)
             if found:
                 changes.append((person, found))
-        elif person.after is not None and tally.wants(numbers, names):
-            tally.add(new.standing(person.after))
+            if only is None:
+                continue  # all that the person can tell of the new rules has been counted
+        if person.after is not None and (unsettled := tally.unsettled(numbers, names)):
+            tally.add(new.standing(person.after, new.company.given_by(person.after, unsettled)))
     return Impact(
         people=len(everybody),
         undecided=sum(person.before is None and person.after is None for person in everybody),
@@ -302,6 +312,16 @@ def assess(
         unmarked=unmarked_accounts(before.document, after.document),
         findings=_with_news(findings_of(after, tally, now, new.catalogue), had, old, new, now),
     )
+
+
+def _may_change(reached: Reached, identity: Identity | None, before: Company, after: Company) -> frozenset[str] | None:
+    """ARNs of the roles with which something may change for a person: a role that no changed rule gives, under either document,
+    is given by the same rules in the same order as before. None: any may, as where one of the rules is a deny.
+    """
+    if reached.whole or identity is None:
+        return None
+    old, new = before.given_by(identity, reached.old), after.given_by(identity, reached.new)
+    return None if old is None or new is None else old | new
 
 
 def _with_news(found: Iterable[Finding], had: Tally, old: Side, new: Side, now: datetime) -> tuple[Finding, ...]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from federation.identity import Identity
+from federation.mapping.company import Company
 from federation.mapping.concerned import changed_rules
 from federation.mapping.conditions import Answer, Facts, holds
 from federation.mapping.engine import CompiledMapping, CompiledRule, compile_mapping
 from federation.mapping.groups import Hits, PatternsUnusable
 from federation.mapping.rules import Target
+
+
+class Reached(NamedTuple):
+    """Which of the rules that are not the same in both documents hold for a person: their numbers in the old document and in
+    the new one. `whole`: the person is not the same under both, and anything may change.
+    """
+
+    old: tuple[int, ...]
+    new: tuple[int, ...]
+    whole: bool = False
 
 
 class Touched:
@@ -20,8 +32,9 @@ class Touched:
     Of 5,000 people a usual revision concerns some dozens; nothing has to be worked out for the others.
     """
 
-    def __init__(self, before: CompiledMapping, after: CompiledMapping, now: datetime) -> None:
-        self._after = _Holding(after, now)
+    def __init__(self, before: CompiledMapping, after: CompiledMapping, now: datetime, company: Company) -> None:
+        """`company`: of the new document at that moment; what it works out is shared."""
+        self._company, self._after = company, _Holding(after, now)
         # A rule that moved past others counts as changed: the order says which one decides.
         changed = changed_rules(before.document.rules, after.document.rules)
         moved = {rule.name for rules in changed for rule in rules}
@@ -34,17 +47,25 @@ class Touched:
         }
         same = {compiled.rule.name for number, compiled in enumerate(after.rules) if number not in self._new}
         left = tuple(rule for rule in before.document.rules if rule.name not in same)
+        self._numbers = [number for number, compiled in enumerate(before.rules) if compiled.rule.name not in same]
         self._before = _Holding(compile_mapping(replace(before.document, rules=left, staff=())), now)
 
-    def rules_of(self, identity: Identity | None) -> list[int]:
+    def rules_of(self, identity: Identity | None) -> Sequence[int]:
         """Numbers of the new document's rules whose conditions hold, a deny that cannot be ruled out among them."""
-        return [] if identity is None else self._after.numbers(identity)
+        if identity is None:
+            return ()
+        known = self._company.holding(identity)
+        return self._after.numbers(identity) if known is None else known
 
-    def by(self, before: Identity | None, after: Identity | None, numbers: Iterable[int]) -> bool:
-        """Whether anything may change for a person, of whom `numbers` are the rules of the new document."""
-        if before is not after or not self._new.isdisjoint(numbers):
-            return True
-        return before is not None and bool(self._before.numbers(before))
+    def by(self, before: Identity | None, after: Identity | None, numbers: Iterable[int]) -> Reached | None:
+        """What may change for a person, of whom `numbers` are the rules of the new document; None: nothing."""
+        if before is not after:
+            return Reached((), (), whole=True)
+        if before is None:
+            return None
+        new = tuple(number for number in numbers if number in self._new)
+        old = tuple(self._numbers[number] for number in self._before.numbers(before)) if self._numbers else ()
+        return Reached(old, new) if old or new else None
 
 
 class _Holding:

@@ -85,6 +85,37 @@ def test_everybody_at_once_is_everybody_one_by_one(document, everybody, catalogu
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=EVERYTHING)
+@given(timed(), companies, catalogues, st.data())
+def test_of_some_roles_it_says_what_it_says_of_all(document, everybody, catalogue, data):
+    compiled = compile_mapping(document)
+    whole, part = company.Company(compiled, NOW, catalogue), company.Company(compiled, NOW, catalogue)
+    names = [one.rule.name for one in compiled.rules]
+    for who in everybody:
+        standing = whole.standing(who)
+        arns = sorted(
+            {g.role_arn for g in standing.grants} | {arn for arn, _ in standing.denied} | set(standing.closed)
+        )
+        only = frozenset(data.draw(st.lists(st.sampled_from(arns)))) if arns else frozenset({"none"})
+        grants, denied, closed, rules = as_standing(standing)
+        assert as_standing(part.standing(who, only)) == (
+            {given for given in grants if given.role_arn in only},
+            tuple(pair for pair in denied if pair[0] in only),
+            tuple(arn for arn in closed if arn in only),
+            rules,
+        )
+        holding = part.holding(who)
+        assert (holding is None) is (not who.groups_complete or part.is_in_doubt(who))
+        if holding is None:
+            continue
+        assert tuple(names[number] for number in holding) == rules
+        gives = part.given_by(who, holding)
+        if any(compiled.rules[number].denies for number in holding):
+            assert gives is None
+            gives = part.given_by(who, [number for number in holding if not compiled.rules[number].denies])
+        assert gives == set(arns)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=EVERYTHING)
 @given(timed(), companies, catalogues)
 def test_the_reach_of_everybody_is_enough(document, everybody, catalogue):
     compiled = compile_mapping(document)

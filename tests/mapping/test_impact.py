@@ -90,6 +90,53 @@ def test_impact_is_the_difference_of_what_is_decided_before_and_after(one, other
     assert as_text(found)
 
 
+@st.composite
+def revised(draw):
+    """A document and one in which a rule or two are gone, come before others, or give and ask something else."""
+    one, other = draw(documents), draw(documents)
+    rules = list(one.rules)
+    for _ in range(draw(st.integers(1, 2))):
+        if not rules:
+            break
+        number = draw(st.integers(0, len(rules) - 1))
+        rule = rules.pop(number)
+        match draw(st.sampled_from(["gone", "moved", "changed"])):
+            case "moved":
+                rules.insert(draw(st.integers(0, len(rules))), rule)
+            case "changed" if other.rules:
+                another = draw(st.sampled_from(other.rules))
+                rules.insert(number, replace(another, name=rule.name))
+    return one, replace(one, rules=tuple(rules))
+
+
+def all_findings(before, after, everybody, catalogue):
+    """The findings with everybody's whole standing under both documents."""
+    old, new = module.Side(before, NOW, catalogue), module.Side(after, NOW, catalogue)
+    had, tally = module.Tally(), module.Tally()
+    holding = module.Touched(before, after, NOW, new.company)
+    for person in everybody:
+        numbers = holding.rules_of(person.after)
+        tally.match(numbers)
+        tally.add(new.standing(person.after))
+        if holding.by(person.before, person.after, numbers):
+            had.add(old.standing(person.before))
+    return module._with_news(module.findings_of(after, tally, NOW, new.catalogue), had, old, new, NOW)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(revised(), crowds, catalogues)
+def test_a_small_change_is_told_as_exactly_as_a_large_one(documents, crowd, catalogue):
+    """Where few rules change, only the roles that they give are looked at: nothing that changes may be missed by that."""
+    before, after = map(compile_mapping, documents)
+    everybody = [Somebody(who.subject.value, who.name, "", who, who) for who in crowd]
+    sides = tuple({a: r for a, r in catalogue.items() if a in side.accounts} for side in (before, after))
+    found = assess(before, after, everybody, NOW, catalogue)
+    for person in everybody:
+        changes = {(c.role_arn, c.kind, c.before, c.after) for c in found.of(person.key)}
+        assert changes == expected(before, after, person, sides)
+    assert found.findings == all_findings(before, after, everybody, catalogue)
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents, crowds, catalogues)
 def test_a_document_on_itself_changes_nothing(document, crowd, catalogue):
