@@ -122,13 +122,16 @@ def _rule(
     allowed = [entry for entry in naming if _within(options, entry.max_duration)]
     if not allowed:
         return no("duration_not_delegated", "The sessions are longer than the mapping lets this account's owners give.")
-    longest = max((entry.max_duration for entry in allowed if entry.max_duration), default=None)
-    unlimited = any(entry.max_duration is None for entry in allowed)
-    if options.duration is None and longest is not None and not unlimited:
-        options = replace(options, duration=min(longest, 3_600))
+    # For everybody's people, where one of them says so; else for those of all of them, by the shortest of their limits.
+    for_everybody = [entry for entry in allowed if not entry.provider]
+    limits = [entry.max_duration for entry in for_everybody or allowed]
+    known = [limit for limit in limits if limit is not None]
+    if options.duration is None and known and (not for_everybody or len(known) == len(limits)):
+        options = replace(options, duration=min(max(known) if for_everybody else min(known), 3_600))
+    providers = () if for_everybody else tuple(dict.fromkeys(slug for entry in allowed for slug in entry.provider))
     return Rule(
         name=f"tags of {arn.account_id}/{arn.qualified}",
-        when=When(groups=tuple(GroupMatch("exact", group) for group in groups)),
+        when=When(groups=tuple(GroupMatch("exact", group) for group in groups), provider=providers),
         allow=Target(arns=(role.arn,)),
         session=options,
     )

@@ -262,7 +262,14 @@ class CompiledMapping:
 
     def staff_rights(self, identity: Identity) -> tuple[StaffRule, ...]:
         """The entries of `staff` that one of the identity's groups is named in, in order."""
-        return tuple(entry for entry in self.document.staff if self.is_in(identity, entry.groups))
+        return tuple(entry for entry in self.document.staff if self.has_right(identity, entry))
+
+    def has_right(self, identity: Identity, entry: StaffRule) -> bool:
+        """Whether an entry of `staff` is about this identity: of one of its providers, and in one of its groups.
+
+        Who runs a lesser provider can name any group for its people: without the provider, it could name owners.
+        """
+        return (not entry.provider or identity.provider in entry.provider) and self.is_in(identity, entry.groups)
 
     def may_break_glass(self, identity: Identity, approval: Approval) -> bool:
         """True if the identity may take the role at once, without a yes. That the rule gives it the role is the verdict's word."""

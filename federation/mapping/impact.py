@@ -516,7 +516,7 @@ def _labels(compiled: CompiledMapping) -> list[tuple[StaffRule, str]]:
 def _rights(compiled: CompiledMapping, identity: Identity | None, labels: list[tuple[StaffRule, str]]) -> set[str]:
     if identity is None:
         return set()
-    return {label for entry, label in labels if compiled.is_in(identity, entry.groups)}
+    return {label for entry, label in labels if compiled.has_right(identity, entry)}
 
 
 def option_changes(one: SessionOptions, other: SessionOptions, role_maximum: int | None) -> tuple[Option, ...]:

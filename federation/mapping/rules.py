@@ -331,20 +331,26 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class StaffRule:
-    """Who may do what in the gateway itself. `accounts` belongs to `account-owner`, and only to it."""
+    """Who may do what in the gateway itself. `accounts` belongs to `account-owner`, and only to it. `provider`: slugs, of one of
+    which the person must be; none: of any, for a group's name is not a provider's own.
+    """
 
     role: StaffRole
     groups: tuple[GroupMatch, ...]
     accounts: AccountSelector | None = None
+    provider: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """What owners of these accounts may map by tagging their own roles: groups (globs), and for how many seconds."""
+    """What owners of these accounts may map by tagging their own roles: groups (globs), of which providers' people (slugs; none:
+    of any), and for how many seconds.
+    """
 
     accounts: AccountSelector
     groups: tuple[str, ...]
     max_duration: int | None = None
+    provider: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,24 @@ def _wanted_tags(value: Value) -> dict[str, tuple[str, ...]]:
     return wanted
 
 
+def read_providers(value: Value, known: Known) -> tuple[str, ...]:
+    """One or more slugs of identity providers of this document."""
+    return value.texts(lambda item: _provider(item, known), scalar_too=True)
+
+
+def _provider(value: Value, known: Known) -> str | None:
+    slug = leaves.slug(value)
+    if slug is not None and known.providers and slug not in known.providers:
+        value.fault(
+            f"no identity provider of this document has the slug {quoted(slug)}{value.hint(slug, known.providers)}"
+        )
+        return None
+    return cast("str | None", slug)
+
+
 def read_staff(value: Value, known: Known) -> StaffRule:
     """One entry of `staff`."""
-    fields = value.fields(("role", "groups", "accounts"), required=("role", "groups"))
+    fields = value.fields(("role", "groups", "accounts", "provider"), required=("role", "groups"))
     role = fields.read("role", leaves.choice(*_STAFF_ROLES), "auditor")
     selector = fields.read("accounts", lambda v: read_selector(v, known), None)
     if role == "account-owner" and "accounts" not in fields:
@@ -84,14 +99,16 @@ def read_staff(value: Value, known: Known) -> StaffRule:
         role=cast("StaffRole", role),
         groups=fields.read("groups", lambda v: v.each(leaves.group_match, scalar_too=True), ()),
         accounts=selector,
+        provider=fields.read("provider", lambda v: read_providers(v, known), ()),
     )
 
 
 def read_delegation(value: Value, known: Known) -> Delegation:
     """One entry of `delegations`."""
-    fields = value.fields(("accounts", "groups", "max_duration"), required=("accounts", "groups"))
+    fields = value.fields(("accounts", "groups", "max_duration", "provider"), required=("accounts", "groups"))
     return Delegation(
         accounts=fields.read("accounts", lambda v: read_selector(v, known), AccountSelector()),
         groups=fields.read("groups", lambda v: v.texts(leaves.glob, scalar_too=True), ()),
         max_duration=fields.read("max_duration", leaves.session_duration, None),
+        provider=fields.read("provider", lambda v: read_providers(v, known), ()),
     )

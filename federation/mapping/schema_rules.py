@@ -18,7 +18,7 @@ from federation.mapping.rules import (
     Target,
     When,
 )
-from federation.mapping.schema_accounts import Known, read_selector
+from federation.mapping.schema_accounts import Known, read_providers, read_selector
 from federation.mapping.templates import TemplateError, parse_template
 
 MAX_RULES = 20_000
@@ -92,7 +92,7 @@ def _when(value: Value, known: Known, *, takes_away: bool) -> When:
         groups=_groups(fields, "groups", takes_away=takes_away),
         all_of=_groups(fields, "all_of", takes_away=takes_away),
         none_of=_groups(fields, "none_of", takes_away=not takes_away),
-        provider=fields.read("provider", lambda v: v.texts(lambda item: _provider(item, known), scalar_too=True), ()),
+        provider=fields.read("provider", lambda v: read_providers(v, known), ()),
         attributes=fields.read("attributes", lambda v: _attributes(v, known), {}),
         mfa=_mfa(fields),
         from_=start,
@@ -118,16 +118,6 @@ def _groups(fields: Fields, key: str, *, takes_away: bool) -> tuple[GroupMatch, 
 def _mfa(fields: Fields) -> bool | None:
     entry = fields.get("mfa")
     return None if entry is None else entry.boolean()
-
-
-def _provider(value: Value, known: Known) -> str | None:
-    slug = leaves.slug(value)
-    if slug is not None and known.providers and slug not in known.providers:
-        value.fault(
-            f"no identity provider of this document has the slug {quoted(slug)}{value.hint(slug, known.providers)}"
-        )
-        return None
-    return cast("str | None", slug)
 
 
 def _attributes(value: Value, known: Known) -> dict[str, tuple[str, ...]]:

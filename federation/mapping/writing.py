@@ -201,13 +201,13 @@ def _selector(entry: AccountSelector | None) -> dict[str, Any] | None:
 
 def _staff(entry: StaffRule) -> dict[str, Any]:
     return {"role": entry.role, "groups": [_group(match) for match in entry.groups]} | _filled(
-        accounts=_selector(entry.accounts)
+        accounts=_selector(entry.accounts), provider=list(entry.provider)
     )
 
 
 def _delegation(entry: Delegation) -> dict[str, Any]:
     return {"accounts": _selector(entry.accounts), "groups": list(entry.groups)} | _filled(
-        max_duration=_duration(entry.max_duration)
+        max_duration=_duration(entry.max_duration), provider=list(entry.provider)
     )
 
 

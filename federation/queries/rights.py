@@ -23,12 +23,13 @@ _AT_ONCE = 500  # people
 class Entry:
     """One entry of the document's `staff`. `accounts`: those of an account-owner, None where the right is not bound to any.
 
-    `chosen_by`: an account-owner's selector in words.
+    `chosen_by`: an account-owner's selector in words. `provider`: slugs of those whose people count, none: of all.
     """
 
     number: int
     role: StaffRole
     groups: tuple[str, ...]
+    provider: tuple[str, ...]
     accounts: tuple[Account, ...] | None
     chosen_by: str
 
@@ -52,7 +53,7 @@ def entries() -> list[Entry]:
     compiled = current.mapping().compiled
     return [
         Entry(
-            number, entry.role, tuple(str(match) for match in entry.groups),
+            number, entry.role, tuple(str(match) for match in entry.groups), entry.provider,
             None if entry.accounts is None else compiled.accounts_of(entry.accounts), _words(entry.accounts),
         )
         for number, entry in enumerate(compiled.document.staff)
@@ -77,7 +78,7 @@ def _holders_among(
     held = [
         (person, identity)
         for person, identity in zip(people, known, strict=True)
-        if isinstance(identity, Identity) and mapping.compiled.is_in(identity, entry.groups)
+        if isinstance(identity, Identity) and mapping.compiled.has_right(identity, entry)
     ]
     fresh = fresh_identities([person for person, _ in held], mapping, now=now)
     return [

@@ -37,6 +37,10 @@ def today():
     return datetime.now(UTC)
 
 
+# The cast's document, whose owners are of providers that it names.
+BOUND = cast.DOCUMENT.replace("{role: owner,", "{role: owner, provider: [corp, entra],")
+
+
 def codes(check, now):
     return [found.code for found in check(now)]
 
@@ -61,9 +65,7 @@ def well(aws, host, publish, settings, today):
     settings.ROLEGATE_DEMO = True  # SQLite and plain http are right there
     SigningKey.objects.update(activated_at=today - DAY)
     with oidc_kit.running() as provider:
-        text = cast.DOCUMENT.replace("http://127.0.0.1:9/metadata", host.url).replace(
-            "http://127.0.0.1:9", provider.issuer
-        )
+        text = BOUND.replace("http://127.0.0.1:9/metadata", host.url).replace("http://127.0.0.1:9", provider.issuer)
         publish(text, at=today)
         ProviderMetadata.objects.create(
             provider="corp", source=f"{host.url}#", document=host.body.decode(), fetched_at=today, checked_at=today
@@ -389,13 +391,22 @@ def test_no_mapping(db, today):
     assert codes(in_force.mapping, today) == ["mapping_none"]
 
 
+def test_rights_that_any_provider_can_give(publish, today):
+    publish()
+    (found,) = [one for one in in_force.mapping(today) if one.code == "staff_of_any_provider"]
+    assert "(corp, entra)" in str(found.says)
+    assert "(owner)" in str(found.says)
+    publish(BOUND)
+    assert codes(in_force.mapping, today) == ["ok"]
+
+
 def test_a_mapping_that_gives_nothing_and_that_nobody_owns(publish, today):
     publish("version: 1\n")
     assert codes(in_force.mapping, today) == ["mapping_gives_nothing", "no_owner"]
 
 
 def test_the_configured_file(publish, settings, tmp_path, today):
-    publish()
+    publish(BOUND)
     path = tmp_path / "mapping.yaml"
     settings.ROLEGATE_CONFIG = str(path)
     assert codes(in_force.mapping, today) == ["config_faulty", "ok"]
@@ -403,7 +414,7 @@ def test_the_configured_file(publish, settings, tmp_path, today):
     assert "maping" in one(in_force.mapping, today).says
     path.write_text("version: 1\n")
     assert codes(in_force.mapping, today) == ["config_not_published", "ok"]
-    path.write_text(cast.DOCUMENT)
+    path.write_text(BOUND)
     assert codes(in_force.mapping, today) == ["ok"]
 
 

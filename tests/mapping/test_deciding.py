@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -292,6 +293,15 @@ def test_staff_rights_and_approvers():
     assert compiled.may_approve(carol, approval)
     assert not compiled.may_approve(identity("alice"), approval)
     assert not compiled.may_approve(carol, Approval((GroupMatch("exact", "cloud-platform-of-another-document"),), 60))
+
+
+def test_a_right_of_one_providers_people_is_nobody_elses():
+    """Whoever runs another provider can call any group of theirs cloud-platform."""
+    compiled = compile_mapping(parse(DOCUMENT.replace("{role: owner,", "{role: owner, provider: corp,")))
+    carol = identity("carol", groups=("cloud-platform",))
+    partner = replace(carol, subject=replace(carol.subject, provider="entra"))
+    assert [entry.role for entry in compiled.staff_rights(carol)] == ["owner"]
+    assert compiled.staff_rights(partner) == ()
 
 
 def test_rules_that_match_are_listed_in_order():

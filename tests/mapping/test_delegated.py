@@ -69,6 +69,28 @@ def test_without_a_duration_the_delegations_limit_holds():
     assert made(account=STAGING, groups="anybody").rules[0].session.duration is None
 
 
+def providers_and_duration(*delegations):
+    delegated = parse(HEAD + "delegations:\n" + "".join(f"  - {{accounts: [{entry}}}\n" for entry in delegations))
+    (rule,) = rules_from_tags(delegated, [TaggedRole(arn(DEV), {"rolegate:groups": "dev-a"})]).rules
+    return rule.when.provider, rule.session.duration
+
+
+def test_tags_count_for_the_people_of_the_delegations_providers():
+    corp, entra = (f'"{DEV}"], groups: [dev-a], provider: [{slug}]' for slug in ("corp", "entra"))
+    anybody = f'"{DEV}"], groups: [dev-a]'
+    assert providers_and_duration(corp) == (("corp",), None)
+    assert providers_and_duration(corp, entra) == (("corp", "entra"), None)
+    assert providers_and_duration(corp, anybody) == ((), None)
+
+
+def test_what_one_delegation_limits_another_for_other_people_does_not_lift():
+    corp, entra = (f'"{DEV}"], groups: [dev-a], provider: [{slug}]' for slug in ("corp", "entra"))
+    anybody = f'"{DEV}"], groups: [dev-a]'
+    assert providers_and_duration(corp, f"{entra}, max_duration: 30m") == (("corp", "entra"), 1800)
+    assert providers_and_duration(corp, f"{anybody}, max_duration: 30m") == ((), 1800)
+    assert providers_and_duration(anybody, f"{anybody}, max_duration: 30m") == ((), None)
+
+
 @pytest.mark.parametrize(
     ("code", "tags"),
     [

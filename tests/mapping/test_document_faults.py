@@ -208,6 +208,8 @@ def test_names_and_ids_must_be_their_own():
         ({"role": "account-owner", "groups": ["g"]}, "", ["name them under accounts"]),
         ({"role": "auditor", "groups": ["g"], "accounts": ["shop-*"]}, "accounts", ["belongs to account-owner"]),
         ({"role": "account-owner", "groups": ["g"], "accounts": [111122223333]}, "accounts[0]", ["in quotes"]),
+        ({"role": "owner", "groups": ["g"], "provider": []}, "provider", ["the list is empty"]),
+        ({"role": "owner", "groups": ["g"], "provider": "No Slug"}, "provider", ["lower-case"]),
     ],
 )
 def test_staff(entry, path, words):
@@ -221,6 +223,18 @@ def test_delegations():
         "43,200",
     )
     one("version: 1\ndelegations: [{groups: [a]}]", "delegations[0]", "`accounts` is missing")
+
+
+@pytest.mark.parametrize(
+    "entry", ["staff: [{role: owner, groups: [a]", 'delegations: [{accounts: ["shop-*"], groups: [a]']
+)
+def test_a_provider_that_is_not_there(entry):
+    one(
+        f"{HEAD}{entry}, provider: corb}}]",
+        entry.partition(":")[0] + "[0].provider",
+        'the slug "corb"',
+        'did you mean "corp"',
+    )
 
 
 def rule(**changes: object) -> str:

@@ -291,6 +291,9 @@ def test_rights_of_staff_that_change():
     assert found.sections == ("staff",)
     assert not found.is_empty
     assert "+ Carol (carol): owner" in as_text(found)
+    bound = after.replace("{role: owner,", "{role: owner, provider: entra,")
+    found = assess(compile_mapping(parse(before)), compile_mapping(parse(bound)), CAST, NOW)
+    assert {change.person.key: (change.gained, change.lost) for change in found.rights}["carol"] == ((), ("mapper",))
     assert "- Carol (carol): mapper" in as_text(found)
 
 

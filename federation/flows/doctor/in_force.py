@@ -51,6 +51,14 @@ def mapping(now: datetime) -> Iterator[Finding]:
             "No group owns the gateway: the console has nobody who may change the mapping; manage.py still can.",
             "Add {role: owner, groups: […]} under staff.",
         )
+    providers = [provider.slug for provider in document.identity_providers if provider.enabled]
+    open_roles = sorted({rule.role for rule in document.staff if not rule.provider})
+    if len(providers) > 1 and open_roles:
+        yield warning(
+            "staff_of_any_provider",
+            f"Whoever runs one of {len(providers)} identity providers ({', '.join(providers)}) can name a group that has rights here ({', '.join(open_roles)}).",
+            "Add provider: under staff, with those whose groups you trust with that.",
+        )
     if not missing:
         accounts, rules = counted(len(document.accounts), "account"), counted(len(document.rules), "rule")
         yield ok(f"Revision {held.number}: {accounts}, {rules}")
