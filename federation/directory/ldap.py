@@ -32,7 +32,8 @@ from federation.mapping.rules import LdapDirectory
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 60  # for one page
 READ_SECONDS = 1_500  # for all of it
-PAGE = 500
+PAGE, PAGE_OF_GROUPS = 500, 100  # a group may have a hundred thousand members, all in its entry
+MOST_BYTES = 128 * 1024 * 1024  # of one page
 MOST_ENTRIES = 500_000
 MOST_MEMBERS = 5_000_000
 LONGEST = 512  # characters of a name or an id, as the database keeps them
@@ -169,10 +170,58 @@ class _VerifiedTls(ldap3.Tls):  # type: ignore[misc,unused-ignore]
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: FBT001, FBT002  ldap3's
         """Handshake now, whatever ldap3 asks for: nothing is sent before."""
         try:
-            connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
+            plain = getattr(connection.socket, "socket", connection.socket)  # what StartTLS was answered on is metered
+            connection.socket = self._context.wrap_socket(plain, server_hostname=self._host)
         except Exception as error:
             self.failure = error
             raise
+
+
+class _Metered:
+    """A socket that hands on whole messages, and no more bytes than it may.
+
+    Attack: a server that announces a message of a gigabyte. ldap3 would wait for it, and put its pieces together one by one,
+    each time copying what it has so far.
+    """
+
+    def __init__(self, plain: Any) -> None:
+        self.socket, self.left = plain, MOST_BYTES
+        self._ahead = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+    def recv(self, _size: int) -> bytes:
+        """One message or several, whole; what is left of one where the other side has ended. OSError where it is too much."""
+        while True:
+            end = _end_of_messages(self._ahead)
+            if end:
+                break
+            more = self.socket.recv(65_536)
+            self.left -= len(more)
+            if self.left < 0:
+                raise OSError("the answer is too large")
+            self._ahead += more
+            if not more:
+                end = len(self._ahead)
+                break
+        whole = bytes(self._ahead[:end])
+        del self._ahead[:end]
+        return whole
+
+
+def _end_of_messages(data: bytearray) -> int:
+    """Where the last whole message ends (X.690 section 8.1.3: definite lengths); 0 where there is none."""
+    end = 0
+    while end + 2 <= len(data):
+        length, content = data[end + 1], end + 2
+        if length & 0x80:
+            content += length & 0x7F
+            length = int.from_bytes(data[end + 2 : content], "big")
+        if content + length > len(data):
+            break
+        end = content + length
+    return end
 
 
 class _Session:
@@ -180,6 +229,7 @@ class _Session:
 
     def __init__(self, connection: Any, tls: _VerifiedTls, alive: Callable[[], None]) -> None:
         self._connection, self._tls, self._alive = connection, tls, alive
+        self._meter = _Metered(None)
         self.late = False
 
     def hang_up(self) -> None:
@@ -191,10 +241,15 @@ class _Session:
     def open(self, *, start_tls: bool, bind: bool) -> None:
         with self._translated():
             self._connection.open(read_server_info=False)
+            self._measure()
             if start_tls:
                 self._connection.start_tls(read_server_info=False)
+                self._measure()
             if bind and not self._connection.bind(read_server_info=False):
                 raise LdapError("bind_refused", detail=str(self._connection.result.get("description", "")))
+
+    def _measure(self) -> None:
+        self._meter = self._connection.socket = _Metered(self._connection.socket)
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -203,13 +258,14 @@ class _Session:
             self._connection.socket.close()  # which ldap3 forgets where it could not be opened
 
     def search(
-        self, base: str, filter_: str, attributes: Iterable[str], *, only_base: bool = False
+        self, base: str, filter_: str, attributes: Iterable[str], *, page: int = PAGE, only_base: bool = False
     ) -> Iterator[_Entry]:
         """Every entry, or an error: there is no partial answer."""
         wanted, cookie = list(attributes), None
         while True:
             self._alive()
-            paging = {} if only_base else {"paged_size": PAGE, "paged_criticality": True, "paged_cookie": cookie}
+            self._meter.left = MOST_BYTES
+            paging = {} if only_base else {"paged_size": page, "paged_criticality": True, "paged_cookie": cookie}
             with self._translated():
                 self._connection.search(
                     base, filter_, search_scope=ldap3.BASE if only_base else ldap3.SUBTREE, dereference_aliases=ldap3.DEREF_NEVER,
@@ -239,6 +295,8 @@ class _Session:
         said = f"{error.__class__.__name__}: {error}"[:300]
         if self.late:
             return LdapError("too_slow", detail=f"not done after {READ_SECONDS} s")
+        if self._meter.left < 0:
+            return LdapError("too_large", detail=f"more than {MOST_BYTES:,} bytes in one page")
         if (failure := self._tls.failure) is not None:
             refused = isinstance(failure, ssl.SSLCertVerificationError)
             return LdapError("certificate_refused" if refused else "tls_failed", detail=str(failure)[:300])
@@ -333,7 +391,7 @@ class _Reading:
             both = f"(&{config.user_filter}{config.disabled_filter})"
             disabled = {entry.dn for entry in self._entries(both, ["1.1"])}
         people = _People({}, _ByDn(), {}, {})
-        wanted = (named.subject, named.email, named.name, *_KEYS, *_STATE, "uid", "primaryGroupID")
+        wanted = (named.subject, named.email, named.name, *_KEYS, *_STATE, "uid", "primaryGroupID", "objectSid")
         for entry in self._entries(config.user_filter, wanted):
             subjects = [entry.dn] if named.subject.lower() in _NAMES_ITSELF else entry.texts(named.subject)
             if len(subjects) != 1 or not subjects[0] or len(subjects[0]) > LONGEST:
@@ -344,12 +402,16 @@ class _Reading:
             person = LdapPerson(
                 key, subjects[0], entry.text(named.name)[:LONGEST], entry.text(named.email)[:LONGEST], active
             )
+            if key in people.found and people.by_dn.get(entry.dn) != key:
+                raise LdapError("answer_broken", detail=f"two people have the id {key}"[:300])
             people.found[key] = person
             people.by_dn.add(entry.dn, key)
             for uid in entry.texts("uid"):
-                people.by_uid[uid] = key
+                # Attack: people may often add a uid to their own entry. One that two have is nobody's.
+                people.by_uid[uid] = key if people.by_uid.get(uid, key) == key else ""
             if primary := entry.text("primaryGroupID"):
-                people.by_primary_group.setdefault(primary, []).append(key)
+                group = (_identifier(entry)[0], primary)
+                people.by_primary_group.setdefault(group, []).append(key)
         return people
 
     def _groups(self, people: _People) -> dict[str, LdapGroup]:
@@ -357,12 +419,15 @@ class _Reading:
         members, by_dn = dict[str, list[str]](), _ByDn()
         names, primary = dict[str, str](), dict[str, list[str]]()
         total = 0
-        for entry in self._entries(self.config.group_filter, (named.group, named.member, *_KEYS, "objectSid")):
+        wanted = (named.group, named.member, *_KEYS, "objectSid")
+        for entry in self._entries(self.config.group_filter, wanted, page=PAGE_OF_GROUPS):
             called = [entry.dn] if named.group.lower() in _NAMES_ITSELF else entry.texts(named.group)
             if not called or not called[0] or len(called[0]) > LONGEST:
                 self._leave_out("groups without a name")
                 continue
             key = _key(entry)
+            if key in names and by_dn.get(entry.dn) != key:
+                raise LdapError("answer_broken", detail=f"two groups have the id {key}"[:300])
             names[key] = called[0]
             by_dn.add(entry.dn, key)
             members[key] = self._members(entry)
@@ -370,7 +435,7 @@ class _Reading:
             if total > MOST_MEMBERS:
                 raise LdapError("too_large", detail=f"more than {MOST_MEMBERS:,} members")
             # Active Directory keeps the members of somebody's primary group (Domain Users) in no list.
-            primary[key] = people.by_primary_group.get(_relative_id(entry), [])
+            primary[key] = people.by_primary_group.get(_identifier(entry), [])
         _refuse_one_name_twice(names)
         found = dict[str, LdapGroup]()
         for key, listed in members.items():
@@ -386,8 +451,8 @@ class _Reading:
             found[key] = LdapGroup(key, names[key], frozenset(of_people), frozenset(of_groups))
         return found
 
-    def _entries(self, filter_: str, attributes: Iterable[str]) -> Iterator[_Entry]:
-        for seen, entry in enumerate(self.session.search(self.config.base_dn, filter_, attributes)):
+    def _entries(self, filter_: str, attributes: Iterable[str], *, page: int = PAGE) -> Iterator[_Entry]:
+        for seen, entry in enumerate(self.session.search(self.config.base_dn, filter_, attributes, page=page)):
             if seen >= MOST_ENTRIES:
                 raise LdapError("too_large", detail=f"more than {MOST_ENTRIES:,} entries")
             yield entry
@@ -440,10 +505,10 @@ class _People:
     found: dict[str, LdapPerson]
     by_dn: _ByDn
     by_uid: dict[str, str]
-    by_primary_group: dict[str, list[str]]
+    by_primary_group: dict[tuple[bytes, str], list[str]]
 
     def member(self, text: str, *, by_uid: bool) -> str | None:
-        return self.by_uid.get(text) if by_uid else self.by_dn.get(text)
+        return (self.by_uid.get(text) or None) if by_uid else self.by_dn.get(text)
 
 
 def normalised_dn(dn: str) -> str:
@@ -509,10 +574,13 @@ def _text(name: str, raw: bytes) -> str | None:
     return None if "\x00" in text else text  # no database keeps it
 
 
-def _relative_id(entry: _Entry) -> str:
-    """The last part of a group's security identifier (MS-DTYP section 2.4.2.2), which people name as their primary group."""
+def _identifier(entry: _Entry) -> tuple[bytes, str]:
+    """The security identifier (MS-DTYP section 2.4.2.2): its domain, and the last part, which people name as their primary group.
+
+    Attack: of a forest, each domain has a group 1105. Whose primary group has this number is in the one of their own domain.
+    """
     (sid, *_) = entry.values.get("objectsid") or [b""]
-    return str(int.from_bytes(sid[-4:], "little")) if len(sid) >= 12 else ""
+    return (sid[:-4], str(int.from_bytes(sid[-4:], "little"))) if len(sid) >= 12 else (b"", "")
 
 
 def _range_of(entry: _Entry, name: str) -> tuple[list[bytes], int | None] | None:

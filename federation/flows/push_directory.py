@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import structlog
@@ -169,6 +169,8 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 note_subjects(channel.directory.provider, named, at=channel.now)
                 if before.active and not row.active:
                     end_access(channel, [before, row], "is inactive in")
+                elif named[0] != named[1]:
+                    end_access(channel, [before], RENAMED)
                 change: PersonChange = "changed"
                 if before.active != row.active:
                     change = "enabled" if row.active else "disabled"
@@ -203,6 +205,10 @@ def _person_outcome(channel: Channel, row: DirectoryUser, *, status: int = 200) 
     return Outcome(status, _location(channel, "User", row), scim.etag(row.version), body)
 
 
+# Attack: whoever is called so next would have their groups in the browser of the one who was called so before.
+RENAMED: Final = "goes by another name in"
+
+
 def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
     """End the sessions and command lines of whoever signs in as one of these: a person's row before and after the change."""
     subjects = {_subject(channel, row) for row in rows} - {""}
@@ -214,7 +220,7 @@ def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> Non
             why=f"{why} the directory {channel.directory.slug}",
             origin=channel.origin,
             now=channel.now,
-            family_reason="disabled_in_directory",
+            family_reason="renamed_in_directory" if why == RENAMED else "disabled_in_directory",
         )
 
 

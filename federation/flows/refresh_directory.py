@@ -27,7 +27,7 @@ from federation.directory.snapshot import FEW, Difference, difference, hold
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
-from federation.flows.push_directory import Channel, end_access, told_of_person
+from federation.flows.push_directory import RENAMED, Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
 from federation.models import directory as members
@@ -233,6 +233,9 @@ class Change:
         for found in (self.people, self.groups, self.disabling):
             if why := hold(found):
                 return why
+        for renamed in (self.other_subjects(), self.other_names()):
+            if len(renamed.removed) > FEW and (why := hold(renamed)):
+                return why
         for group in self.members.values():
             # As for a directory that pushes: from a small group everybody may go.
             if len(group.leaving) > FEW and (why := hold(group.found)):
@@ -241,6 +244,14 @@ class Change:
             if len(found.removed) > FEW and (why := hold(found)):
                 return why
         return ""
+
+    def other_subjects(self) -> Difference[str]:
+        """Keys of people who are called otherwise by their provider now: for it, and for us, they are others."""
+        return _called_otherwise(self.names, {key: found.subject for key, found in self.listing.people.items()})
+
+    def other_names(self) -> Difference[str]:
+        """Keys of groups that rules know by another name now. Mishap: another attribute, and every rule points nowhere."""
+        return _called_otherwise(self.names_of_groups, {key: found.name for key, found in self.listing.groups.items()})
 
     def parted(self) -> list[tuple[str, str]]:
         """(group, group within it) of those that are both still there, and no longer one in the other."""
@@ -297,7 +308,9 @@ class Change:
         groups = {**self.rows_of_groups, **{key: uuid4() for key in self.groups.added}}
         touched = (*self.groups.added, *self.groups.changed)
         return Shift(
-            gone=frozenset(people[key] for key in (*self.people.removed, *self.disabling.removed)),
+            gone=frozenset(
+                people[key] for key in (*self.people.removed, *self.disabling.removed, *self.other_subjects().removed)
+            ),
             leaving={
                 groups[key]: frozenset(people[person] for person in group.leaving if person in people)
                 for key, group in self.members.items()
@@ -329,6 +342,11 @@ class Change:
         gone = [f"person {self.names.get(key, key)}" for key in self.people.removed]
         gone += [f"disabled {self.names.get(key, key)}" for key in self.disabling.removed]
         gone += [f"group {self.names_of_groups[key]}" for key in self.groups.removed]
+        called = self.listing
+        gone += [f"person {self.names[key]}: {called.people[key].subject} now" for key in self.other_subjects().removed]
+        gone += [
+            f"group {self.names_of_groups[key]}: {called.groups[key].name} now" for key in self.other_names().removed
+        ]
         gone += [
             f"{self.names_of_groups.get(key, key)}: {self.names.get(person, person)}"
             for key, group in self.members.items()
@@ -383,6 +401,13 @@ def compare(slug: str, listing: ldap.Listing) -> Change:
     for key in of_groups.added:
         change.members[key] = GroupChange(listing.groups[key].people, frozenset(), 0)
     return change
+
+
+def _called_otherwise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference[str]:
+    """Keys of those who stay and have another name, as if they went and others came: each name is somebody's own."""
+    stay = before.keys() & after.keys()
+    other = tuple(sorted(key for key in stay if before[key] != after[key]))
+    return Difference(other, (), other, unchanged=len(stay) - len(other))
 
 
 def _inside(groups: Mapping[str, DirectoryGroup]) -> dict[str, set[str]]:
@@ -458,6 +483,8 @@ def _take_people(channel: Channel, change: Change) -> dict[str, UUID]:
         )
         _end(channel, leaving, "deleted", "was deleted from")
     disabled = list(DirectoryUser.objects.filter(pk__in=[ids[key] for key in change.disabling.removed]))
+    renamed = [key for key in change.people.changed if found[key].subject != change.names[key]]
+    end_access(channel, DirectoryUser.objects.filter(pk__in=[ids[key] for key in renamed]), RENAMED)
     rows = [_row(found[key], slug, now, ids[key]) for key in change.people.changed]
     DirectoryUser.objects.bulk_update(rows, _PERSON_COLUMNS, batch_size=_BATCH)
     DirectoryUser.objects.filter(pk__in=[row.pk for row in rows]).update(version=F("version") + 1)

@@ -96,6 +96,13 @@ class Double:
         if self.trouble == "garbage":
             yield tlv(0x30, b"HTTP/1.1 400 Bad Request")
             return
+        if self.trouble == "boast":  # one message that is as long as it says
+            yield bytes([0x30, 0x84]) + (200_000_000).to_bytes(4, "big")
+        if self.trouble in ("boast", "bomb"):
+            filler = Entry("CN=filler,DC=x", {"uid": ["x" * 1_000_000]})
+            for _ in range(200):
+                yield self._message(ident, tlv(0x64, text(filler.dn), tlv(0x30, *self._attributes(filler, ["uid"]))))
+            return
         for entry in entries:
             yield self._message(ident, tlv(0x64, text(entry.dn), tlv(0x30, *self._attributes(entry, attributes))))
         if self.trouble == "silent":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -246,18 +247,21 @@ def test_what_alive_raises_ends_the_reading(slapd):
 # --- Active Directory, and answers that are broken ------------------------------------------------------
 
 
+def sid(relative: int, domain: int = 21) -> bytes:
+    return bytes([1, 2, 0, 0, 0, 0, 0, 5]) + domain.to_bytes(4, "little") + relative.to_bytes(4, "little")
+
+
 def directory(**more) -> Double:
     """Five people, of whom three are in a group in which the fourth is by their primary group."""
     guid = UUID("12345678-1234-5678-1234-567812345678")
     people = [
         Entry(f"CN=p{n},DC=x", {"uid": [f"p{n}"], "objectGUID": [UUID(int=guid.int + n).bytes_le], "userAccountControl": ["512"],
-                                "primaryGroupID": ["513" if n == 3 else "999"]})
+                                "primaryGroupID": ["513" if n == 3 else "999"], "objectSid": [sid(1100 + n)]})
         for n in range(5)
     ]  # fmt: skip
-    sid = bytes([1, 2, 0, 0, 0, 0, 0, 5]) + (21).to_bytes(4, "little") + (513).to_bytes(4, "little")
     members = [f"CN=p{n},DC=x" for n in range(3)]
     group = Entry(
-        "CN=groups,DC=x", {"cn": ["domain"], "member": members, "objectGUID": [guid.bytes_le], "objectSid": [sid]}
+        "CN=groups,DC=x", {"cn": ["domain"], "member": members, "objectGUID": [guid.bytes_le], "objectSid": [sid(513)]}
     )
     return Double(people, [group], **more)
 
@@ -276,6 +280,37 @@ def test_active_directory_ids_pages_ranges_and_primary_groups():
     assert groups(found) == {"domain": ({"p0", "p1", "p2", "p3"}, set())}
     asked = [attributes for base, attributes in double.asked if base == "CN=groups,DC=x"]
     assert asked == [("member;range=1-*",), ("member;range=2-*",)]
+
+
+def test_a_primary_group_is_one_of_the_persons_own_domain():
+    """Attack: of a forest read as a whole, each domain has a group of the same number; in a child's, others rule."""
+    double = directory()
+    double.people[3].values["objectSid"] = [sid(1103, domain=22)]
+    with serving(double):
+        assert groups(read_double(double)) == {"domain": ({"p0", "p1", "p2"}, set())}
+
+
+@pytest.mark.parametrize("what", ["people", "groups"])
+def test_two_with_one_id_are_no_answer(what):
+    """The second would take the place of the first, and have its groups."""
+    double = directory()
+    entries = getattr(double, what)
+    entries.append(Entry(f"CN=other,OU={what},DC=x", {**entries[0].values, "uid": ["other"], "cn": ["other"]}))
+    with serving(double), pytest.raises(ldap.LdapError) as caught:
+        read_double(double)
+    assert (caught.value.reason, "have the id" in caught.value.detail) == ("answer_broken", True)
+
+
+def test_a_uid_that_two_have_makes_nobody_a_member():
+    """Attack: people may often add a second uid to their own entry, and posix groups know their members by nothing else."""
+    double = directory()
+    double.groups[0].values |= {"memberUid": ["p0", "p1"]}
+    double.people[4].values["uid"] = ["p4", "p0"]
+    with serving(double):
+        found = read_double(double, attributes=LdapAttributes(subject="objectGUID", member="memberUid"))
+    (group,) = found.groups.values()
+    assert {found.people[key].subject[-1] for key in group.people} == {"9", "b"}  # p1, and p3 by the primary group
+    assert found.left_out == {"members that are nobody here": 1}
 
 
 @pytest.mark.parametrize(
@@ -305,6 +340,29 @@ def test_a_server_that_never_ends_is_hung_up_on(monkeypatch, trouble):
         read_double(double)
     assert caught.value.reason == "too_slow"
     assert time.monotonic() - begun < 3
+
+
+def test_a_large_entry_is_read_as_fast_as_it_comes():
+    """A group of 200,000: ldap3 alone would put 10 MB together from pieces of 4 KB, each time copying all of it."""
+    double = directory()
+    double.groups[0].values["member"] += [f"CN=somebody with a long name {n},OU=people,DC=x" for n in range(200_000)]
+    with serving(double):
+        begun = time.process_time()
+        found = read_double(double)
+    assert found.left_out == {"members that are nobody here": 200_000}
+    assert time.process_time() - begun < 12
+
+
+@pytest.mark.parametrize("trouble", ["bomb", "boast"])
+def test_an_answer_of_200_mb_is_refused_before_it_is_there(monkeypatch, trouble):
+    monkeypatch.setattr(ldap, "MOST_BYTES", 8 * 1024 * 1024)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.process_time()
+    with serving(directory(trouble=trouble)) as double, pytest.raises(ldap.LdapError) as caught:
+        read_double(double)
+    assert (caught.value.reason, caught.value.detail) == ("too_large", "more than 8,388,608 bytes in one page")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert time.process_time() - begun < 3
 
 
 @pytest.mark.parametrize("limit", ["MOST_ENTRIES", "MOST_MEMBERS"])

@@ -188,6 +188,20 @@ def test_whoever_is_disabled_or_gone_loses_everything_with_the_reading(slapd, co
     assert told("directory.person")[-1]["change"] == "enabled"
 
 
+def test_whoever_has_somebodys_old_name_has_not_their_session(slapd, company, sign_in_as, now):
+    """Both in one reading: alice is called otherwise, and another alice comes."""
+    slapd.person("alice")
+    refresh()
+    alice = sign_in_as(cast.alice(), at=now)
+    PortalSession.objects.create(session_key="a" * 64, session_data="x", expire_date=now, person=alice)
+    slapd.ldif(f"dn: {person_dn('alice')}\nchangetype: modrdn\nnewrdn: uid=alice.liddell\ndeleteoldrdn: 1")
+    slapd.group("engineering", [slapd.person("alice")])
+    assert refresh().outcome == "ok"
+    assert PortalSession.objects.count() == 0
+    (event,) = told("revoked")
+    assert event["why"] == "goes by another name in the directory ad"
+
+
 def test_renamed_people_and_groups_stay_who_they_are(slapd, company):
     slapd.group("platform", [slapd.person("alice")])
     slapd.group("engineering", [person_dn("alice")])
@@ -273,6 +287,28 @@ def test_many_people_many_groups_or_many_of_a_group_gone_are_held(slapd, company
     assert refresh().reason == "too_many_removed"
     assert Membership.objects.count() == before
     assert DirectoryUser.objects.filter(deleted_at=None).count() == 20
+
+
+def test_many_who_are_suddenly_called_otherwise_are_held(slapd, company, sign_in_as, origin, now):
+    """Mishap: somebody names another attribute, and nobody's provider, or no rule, knows them by it."""
+    dns = slapd.people([f"p{number:02}" for number in range(20)])
+    for number in range(10):
+        slapd.group(f"g{number}", dns)
+    slapd.group("engineering", dns)
+    alice = sign_in_as(cast.identity("p00"), at=now)
+    assert refresh().outcome == "ok"
+    company(attributes="{subject: mail}")
+    assert (refresh().reason, held().summary["removed"]) == ("too_many_removed", 20)
+    assert held().summary["examples"][0] == "person p00: p00@example.com now"
+    assert (held().summary["effect"]["people"], held().summary["effect"]["never_signed_in"]) == (20, 19)
+    assert access.decide(alice.pk, READ, now=timezone.now()).grant.rule == "engineers-read-production"
+    company(attributes="{group: dn}")
+    assert (refresh().reason, held().summary["removed"]) == ("too_many_removed", 11)
+    assert held().summary["examples"][0] == f"group engineering: {group_dn('engineering')} now"
+    assert held().summary["effect"]["people"] == 20
+    decide(origin, accept=True)
+    assert refresh().outcome == "ok"
+    assert refusal(AccessDenied, alice) == "no_matching_rule"
 
 
 def test_one_who_is_disabled_is_disabled_though_the_rest_waits(slapd, company, sign_in_as, now):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from federation.models import AuditEvent, DirectoryUser, Membership, PastMembership, Source
+from federation.models import AuditEvent, DirectoryUser, Membership, PastMembership, PortalSession, Source
+from tests import cast
 from tests.scim.conftest import ENTERPRISE, USER, error_of
 
 ALICE = {
@@ -309,3 +310,17 @@ def test_each_change_moves_the_directorys_version_and_reading_does_not(directory
     clock.forward(minutes=6)
     directory.get(f"Users/{user_id}")
     assert source() == (version + 1, clock.now)  # but it was there
+
+
+def test_whoever_has_somebodys_old_name_has_not_their_session(directory, sign_in_as, now):
+    """Attack, or everyday: alice is called otherwise, and the next alice comes. The first one's browser is not the second's."""
+    first = directory.person("alice", title="Dr")
+    alice = sign_in_as(cast.alice(), at=now)
+    PortalSession.objects.create(session_key="a" * 64, session_data="x", expire_date=now, person=alice)
+    directory.patch(f"Users/{first}", {"op": "replace", "path": "title", "value": "Prof"})
+    assert PortalSession.objects.count() == 1
+    directory.patch(f"Users/{first}", {"op": "replace", "path": "userName", "value": "alice.liddell"})
+    directory.person("alice")
+    assert PortalSession.objects.count() == 0
+    event = AuditEvent.objects.get(kind="revoked")
+    assert event.data["why"] == "goes by another name in the directory staff"
