@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -23,7 +24,7 @@ from django.utils import timezone
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.directory import ldap
-from federation.directory.snapshot import FEW, Difference, difference, hold
+from federation.directory.snapshot import FEW, NOTHING, Difference, HoldReason, LetThrough, difference, hold
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
@@ -185,7 +186,7 @@ def _read_and_take(directory: Directory, lease: leases.Held, still: Callable[[],
             change.disabling = Difference((), (), (), unchanged=change.disabling.unchanged)
         sources.stop(
             SOURCE + directory.slug, why, change.as_one(), now=now, about=directory.slug,
-            effect=lambda: effect_of(directory, change.shift(), now=now),
+            effect=lambda: effect_of(directory, change.shift(), now=now), beyond=change.why_held,
         )  # fmt: skip
     written = _take(channel, lease, change, still)
     return Refreshed(directory.slug, "ok", people=len(listing.people), groups=len(listing.groups), written=written)
@@ -208,6 +209,15 @@ class GroupChange:
         return Difference(tuple(sorted(self.coming)), (), tuple(sorted(self.leaving)), self.staying)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One thing that an answer takes away from, each removal as `word` says it to people; fewer than `least` pass."""
+
+    found: Difference[str]
+    word: Callable[[str], str]
+    least: int = 0
+
+
 @dataclass(slots=True)
 class Change:
     """What an answer changes. Everything is named by its key; `rows_of_people` and `rows_of_groups` are the ids of what is there.
@@ -228,30 +238,34 @@ class Change:
     names: dict[str, str] = field(default_factory=dict)
     nesting: bool = False  # whether a group that is in a group goes, or (once taken over) came or went
 
-    def why_held(self) -> str:
-        """Why the answer waits for a person; "" where it may pass. People, groups, members and the right to be there each count."""
-        for found in (self.people, self.groups, self.disabling):
-            if why := hold(found):
+    def why_held(self, but: LetThrough = NOTHING) -> HoldReason:
+        """Why the answer waits for a person; "" where it may pass. People, groups, members, names and the right to be there each
+        count. `but`: removals that are no question any more.
+        """
+        back = but.not_in(self.as_one().removed) if but.prints else 0
+        for part in self._parts():
+            words = [part.word(key) for key in part.found.removed]
+            if why := but.beyond_part(part.found, words, back=back, least=part.least):
                 return why
-        for renamed in (self.other_subjects(), self.other_names()):
-            if len(renamed.removed) > FEW and (why := hold(renamed)):
-                return why
-        for group in self.members.values():
-            # As for a directory that pushes: from a small group everybody may go.
-            if len(group.leaving) > FEW and (why := hold(group.found)):
-                return why
-        for found in self._through_groups():
+        for found in self._through_groups(but):
             if len(found.removed) > FEW and (why := hold(found)):
                 return why
         return ""
 
-    def other_subjects(self) -> Difference[str]:
-        """Keys of people who are called otherwise by their provider now: for it, and for us, they are others."""
-        return _called_otherwise(self.names, {key: found.subject for key, found in self.listing.people.items()})
-
-    def other_names(self) -> Difference[str]:
-        """Keys of groups that rules know by another name now. Mishap: another attribute, and every rule points nowhere."""
-        return _called_otherwise(self.names_of_groups, {key: found.name for key, found in self.listing.groups.items()})
+    def _parts(self) -> Iterator[_Part]:
+        people, groups, found = self.names, self.names_of_groups, self.listing
+        yield _Part(self.people, lambda key: f"person {people.get(key, key)}")
+        yield _Part(self.disabling, lambda key: f"disabled {people.get(key, key)}")
+        yield _Part(self.groups, lambda key: f"group {groups[key]}")
+        # As for a directory that pushes: from a small group everybody may go.
+        for key, group in self.members.items():
+            yield _Part(group.found, partial(_member_said, groups.get(key, key), people), FEW + 1)
+        # For the provider, and for us, they are others.
+        other = _called_otherwise(people, {key: person.subject for key, person in found.people.items()})
+        yield _Part(other, lambda key: f"person {people[key]}: {found.people[key].subject} now", FEW + 1)
+        # Mishap: another attribute, and every rule points nowhere.
+        other = _called_otherwise(groups, {key: group.name for key, group in found.groups.items()})
+        yield _Part(other, lambda key: f"group {groups[key]}: {found.groups[key].name} now", FEW + 1)
 
     def parted(self) -> list[tuple[str, str]]:
         """(group, group within it) of those that are both still there, and no longer one in the other."""
@@ -264,14 +278,19 @@ class Change:
             if child in there and child not in there[parent].groups
         )
 
-    def _through_groups(self) -> Iterator[Difference[str]]:
+    def _parted_said(self, parent: str, child: str) -> str:
+        return f"{self.names_of_groups[parent]}: group {self.names_of_groups[child]}"
+
+    def _through_groups(self, but: LetThrough) -> Iterator[Difference[str]]:
         """Of each group that loses people through a group within it: who is in it, however deep, and who no longer is.
 
         Attack, or mishap: of a group that has all its people through two others one is taken out, and no member has moved.
         """
         there = self.listing.groups
-        losing = {parent for parent, _ in self.parted()} | {key for key in self.groups.removed if self.inside.get(key)}
-        losing |= {parent for parent, children in self.inside.items() if not children.isdisjoint(self.groups.removed)}
+        going = {key for key in self.groups.removed if f"group {self.names_of_groups[key]}" not in but}
+        losing = {parent for parent, child in self.parted() if self._parted_said(parent, child) not in but}
+        losing |= {key for key in going if self.inside.get(key)}
+        losing |= {parent for parent, children in self.inside.items() if not children.isdisjoint(going)}
         if not losing:
             return
         above = turned((parent, child) for parent, children in self.inside.items() for child in children)
@@ -307,10 +326,10 @@ class Change:
         people = {**self.rows_of_people, **{key: uuid4() for key in self.people.added}}
         groups = {**self.rows_of_groups, **{key: uuid4() for key in self.groups.added}}
         touched = (*self.groups.added, *self.groups.changed)
+        # As whoever they are now, they have never signed in.
+        renamed = [key for key in self.people.changed if found.people[key].subject != self.names[key]]
         return Shift(
-            gone=frozenset(
-                people[key] for key in (*self.people.removed, *self.disabling.removed, *self.other_subjects().removed)
-            ),
+            gone=frozenset(people[key] for key in (*self.people.removed, *self.disabling.removed, *renamed)),
             leaving={
                 groups[key]: frozenset(people[person] for person in group.leaving if person in people)
                 for key, group in self.members.items()
@@ -338,23 +357,9 @@ class Change:
         )
 
     def as_one(self) -> Difference[str]:
-        """All of it as one difference, in words: what a person is shown, and lets through exactly so."""
-        gone = [f"person {self.names.get(key, key)}" for key in self.people.removed]
-        gone += [f"disabled {self.names.get(key, key)}" for key in self.disabling.removed]
-        gone += [f"group {self.names_of_groups[key]}" for key in self.groups.removed]
-        called = self.listing
-        gone += [f"person {self.names[key]}: {called.people[key].subject} now" for key in self.other_subjects().removed]
-        gone += [
-            f"group {self.names_of_groups[key]}: {called.groups[key].name} now" for key in self.other_names().removed
-        ]
-        gone += [
-            f"{self.names_of_groups.get(key, key)}: {self.names.get(person, person)}"
-            for key, group in self.members.items()
-            for person in group.leaving
-        ]
-        gone += [
-            f"{self.names_of_groups[parent]}: group {self.names_of_groups[child]}" for parent, child in self.parted()
-        ]
+        """All of it as one difference, in words: what a person is shown, and lets through."""
+        gone = [part.word(key) for part in self._parts() for key in part.found.removed]
+        gone += [self._parted_said(parent, child) for parent, child in self.parted()]
         there = self.people.before + self.groups.before + sum(g.staying + len(g.leaving) for g in self.members.values())
         return Difference(
             added=(*self.people.added, *self.groups.added), changed=(*self.people.changed, *self.groups.changed),
@@ -401,6 +406,10 @@ def compare(slug: str, listing: ldap.Listing) -> Change:
     for key in of_groups.added:
         change.members[key] = GroupChange(listing.groups[key].people, frozenset(), 0)
     return change
+
+
+def _member_said(group: str, people: Mapping[str, str], key: str) -> str:
+    return f"{group}: {people.get(key, key)}"
 
 
 def _called_otherwise(before: Mapping[str, str], after: Mapping[str, str]) -> Difference[str]:

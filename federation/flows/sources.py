@@ -12,13 +12,14 @@ from django.db.models import F, QuerySet
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
-from federation.directory.snapshot import Difference, hold
+from federation.directory.snapshot import Difference, HoldReason, LetThrough, fingerprints, hold
 from federation.errors import BadRequest, NotFound, RolegateError
 from federation.flows import background
 from federation.models.sync import HeldAnswer, Source
 
 log = structlog.get_logger(__name__)
 _SHOWN = 200
+_MOST_KEPT = 1_000_000  # removals whose fingerprints are kept: 16 MB
 
 
 class AnswerHeld(RolegateError):
@@ -55,9 +56,9 @@ def taken_over(key: str, *, changed: bool, counts: Mapping[str, int], now: datet
     )
     if changed:
         Source.objects.filter(pk=key).update(version=F("version") + 1)
-    HeldAnswer.objects.filter(source_id=key, decision=HeldAnswer.Decision.WAITING).update(
-        decision=HeldAnswer.Decision.OVERTAKEN, decided_at=now
-    )
+    held = HeldAnswer.objects.filter(source_id=key)
+    held.filter(decision=HeldAnswer.Decision.WAITING).update(decision=HeldAnswer.Decision.OVERTAKEN, decided_at=now)
+    held.exclude(removals=None).update(removals=None)
 
 
 def moved_on(key: str, *, now: datetime) -> None:
@@ -71,7 +72,7 @@ def moved_on(key: str, *, now: datetime) -> None:
 def brake(
     key: str, found: Difference[Any], *, now: datetime, about: str = "", effect: Callable[[], Any] | None = None
 ) -> None:
-    """Let the answer pass, or hold it and raise AnswerHeld. What a person has accepted passes: exactly those removals, once.
+    """Let the answer pass, or hold it and raise AnswerHeld. What a person has accepted passes, once: see `stop`.
 
     `about`: what people call the source, where its key says little. `effect`: as in `stop`. Call it outside a transaction:
     what it notes must outlast the error.
@@ -89,25 +90,37 @@ def stop(
     now: datetime,
     about: str = "",
     effect: Callable[[], Any] | None = None,
+    beyond: Callable[[LetThrough], HoldReason] | None = None,
 ) -> None:
-    """Hold the answer for this reason and raise AnswerHeld, unless a person has accepted exactly this. Call it as `brake`.
+    """Hold the answer for this reason and raise AnswerHeld, unless a person has accepted it. Call it as `brake`.
 
-    `effect`: what it would mean for people, worked out where the answer is held for the first time and kept with it.
+    Of a large company no two answers are alike: until one is accepted, somebody else has left. So whatever comes passes if the
+    brake would let it pass with the accepted removals done already; it is what two answers in a row would be let do.
+
+    `effect`: what it would mean for people, worked out where the answer is held for the first time and kept with it. `beyond`:
+    why the answer would be held if these removals were done; by itself, what `hold` says of the rest of them.
     """
-    decided = set(_since_last_answer(key).filter(digest=found.removal_digest).values_list("decision", flat=True))
-    if HeldAnswer.Decision.ACCEPTED in decided:
-        return
-    # Whoever has refused exactly this is not asked again each hour.
-    ask = HeldAnswer.Decision.REFUSED not in decided
+    why_beyond = beyond or (lambda accepted: accepted.beyond(found))
+    ask = True
+    for row in _since_last_answer(key).filter(decision__in=_DECIDED):
+        prints = LetThrough.of(bytes(row.removals)) if row.removals else None
+        same = row.digest == found.removal_digest or (prints is not None and not why_beyond(prints))
+        if same and row.decision == HeldAnswer.Decision.ACCEPTED:
+            return
+        # Whoever has refused this is not asked again each hour.
+        ask = ask and not (same and (prints is None or prints.is_like(found)))
     waits = HeldAnswer.objects.filter(source_id=key, digest=found.removal_digest, decision=HeldAnswer.Decision.WAITING)
     if ask and not waits.exists():
         summary = _summary(why, found, about)
         if effect is not None:
             summary["effect"] = effect()
-        _hold(key, found.removal_digest, summary, ask=True, now=now)
+        _hold(key, found, summary, ask=True, now=now)
     elif not ask:
-        _hold(key, found.removal_digest, {}, ask=False, now=now)
+        _hold(key, found, {}, ask=False, now=now)
     raise AnswerHeld(why, detail=f"{len(found.removed)} of {found.before} would go")
+
+
+_DECIDED = (HeldAnswer.Decision.ACCEPTED, HeldAnswer.Decision.REFUSED)
 
 
 def _since_last_answer(key: str) -> QuerySet[HeldAnswer]:
@@ -133,8 +146,10 @@ def _summary(why: str, found: Difference[Any], about: str) -> dict[str, Any]:
     }
 
 
-def _hold(key: str, digest: str, summary: Mapping[str, Any], *, ask: bool, now: datetime) -> None:
+def _hold(key: str, found: Difference[Any], summary: Mapping[str, Any], *, ask: bool, now: datetime) -> None:
     """Keep at most one answer waiting: this one. `ask` False: not even this one."""
+    digest = found.removal_digest
+    kept = fingerprints(found.removed) if len(found.removed) <= _MOST_KEPT else None
     with transaction.atomic():
         waiting = HeldAnswer.objects.select_for_update().filter(
             source_id=key, decision=HeldAnswer.Decision.WAITING
@@ -142,36 +157,44 @@ def _hold(key: str, digest: str, summary: Mapping[str, Any], *, ask: bool, now: 
         if waiting is not None and waiting.digest == digest:
             return
         if waiting is not None:
-            waiting.decision, waiting.decided_at = HeldAnswer.Decision.OVERTAKEN, now
-            waiting.save(update_fields=["decision", "decided_at"])
+            waiting.decision, waiting.decided_at, waiting.removals = HeldAnswer.Decision.OVERTAKEN, now, None
+            waiting.save(update_fields=["decision", "decided_at", "removals"])
         if ask:
-            HeldAnswer.objects.create(source_id=key, digest=digest, summary=dict(summary), held_at=now)
+            HeldAnswer.objects.create(source_id=key, digest=digest, summary=dict(summary), removals=kept, held_at=now)
 
 
 def waiting() -> list[HeldAnswer]:
     """The answers that wait for a person, oldest first."""
-    return list(HeldAnswer.objects.filter(decision=HeldAnswer.Decision.WAITING).order_by("held_at"))
+    return list(HeldAnswer.objects.filter(decision=HeldAnswer.Decision.WAITING).defer("removals").order_by("held_at"))
 
 
 def decided(*, most: int) -> list[HeldAnswer]:
     """The answers that were decided or overtaken, the latest first."""
     rows = HeldAnswer.objects.exclude(decision=HeldAnswer.Decision.WAITING).exclude(decided_at=None)
-    return list(rows.order_by("-decided_at")[:most])
+    return list(rows.defer("removals").order_by("-decided_at")[:most])
 
 
-def decide(key: str, *, accept: bool, actor: str, origin: Origin, now: datetime) -> HeldAnswer:
-    """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, if that says the same:
-    a source that the gateway reads is read again at once, if a worker is there.
+def decide(
+    key: str, *, accept: bool, actor: str, origin: Origin, now: datetime, shown: datetime | None = None
+) -> HeldAnswer:
+    """Let the waiting answer of a source through, or refuse it. In force it comes with the next read, see `stop`: a source
+    that the gateway reads is read again at once, if a worker is there. `shown`: `held_at` of the answer that was looked at.
 
     What was refused may be accepted after all, as long as no answer was taken over since.
-    Raises NotFound where none waits, BadRequest where another has decided at the same moment.
+    Raises NotFound where none waits, BadRequest where another has decided at the same moment (decided_already), or another
+    answer than the one that was shown waits (answer_changed).
     """
     with transaction.atomic():
-        row = HeldAnswer.objects.filter(source_id=key, decision=HeldAnswer.Decision.WAITING).first()
+        held = HeldAnswer.objects.defer("removals").filter(source_id=key)
+        row = held.filter(decision=HeldAnswer.Decision.WAITING).first()
         if row is None and accept:
-            row = _since_last_answer(key).filter(decision=HeldAnswer.Decision.REFUSED).order_by("held_at").last()
+            refused = _since_last_answer(key).filter(decision=HeldAnswer.Decision.REFUSED)
+            row = refused.defer("removals").order_by("held_at").last()
         if row is None:
             raise NotFound("no_answer_waits", sentence="No answer of this source waits for a decision.")
+        if shown is not None and shown != row.held_at:
+            # Between the look and the word another answer has come, which takes away something else.
+            raise BadRequest("answer_changed", sentence="Another answer has come meanwhile: look at it first.")
         decision = HeldAnswer.Decision.ACCEPTED if accept else HeldAnswer.Decision.REFUSED
         mine = HeldAnswer.objects.filter(pk=row.pk, decision=row.decision)
         if mine.update(decision=decision, decided_by=actor[:255], decided_at=now) != 1:

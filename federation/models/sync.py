@@ -44,7 +44,8 @@ class HeldAnswer(models.Model):
     """An answer that the brake has stopped: empty, or suddenly much smaller. The last good state goes on meanwhile.
 
     `summary`: what taking it over would do. `digest`: of the answer, so that the same answer again is the same row, and
-    so that what a person lets through is exactly what they were shown.
+    so that what a person lets through is what they were shown. `removals`: what would go, as `directory.snapshot.fingerprints`
+    has it, for as long as it may be asked for; None where it is too much to keep.
     """
 
     class Decision(models.TextChoices):
@@ -59,6 +60,7 @@ class HeldAnswer(models.Model):
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="held")
     digest = models.CharField(max_length=64)
     summary: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    removals = models.BinaryField(null=True, default=None)
     held_at = models.DateTimeField()
     decision = models.CharField(max_length=10, choices=Decision.choices, default=Decision.WAITING)
     decided_by = models.CharField(max_length=255, blank=True, default="")

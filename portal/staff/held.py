@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -43,12 +45,12 @@ def decide(request: HttpRequest) -> HttpResponse:
     decision, source = request.POST.get("decision", ""), request.POST.get("source", "")
     if decision not in {"accept", "refuse"}:
         raise BadRequest("decision_unknown", sentence=_("Say whether to accept or to refuse it."))
-    shown = request.POST.get("since", "")
-    waiting = {line.source: line for line in queries.held()}
-    if source in waiting and waiting[source].since.isoformat() != shown:
-        # Between the page and the click another answer has come, which takes away something else.
-        raise BadRequest("answer_changed", sentence=_("Another answer has come meanwhile: look at it first."))
+    try:
+        shown = datetime.fromisoformat(request.POST.get("since", ""))
+    except ValueError as error:
+        raise BadRequest("decision_unknown", sentence=_("Say whether to accept or to refuse it.")) from error
     row = sources.decide(
-        source, accept=decision == "accept", actor=actor_of(request), origin=origin_of(request), now=timezone.now()
-    )
+        source, accept=decision == "accept", actor=actor_of(request), origin=origin_of(request), now=timezone.now(),
+        shown=shown,
+    )  # fmt: skip
     return HttpResponseRedirect(f"{reverse('staff-held')}?done={row.decision}")

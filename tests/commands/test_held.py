@@ -37,7 +37,11 @@ def test_what_waits_is_said_with_its_effect_and_examples(run, held):
 @pytest.mark.parametrize(
     ("word", "decision", "said"),
     [
-        ("accept", "accepted", "accepted. It is taken over at the next read, if that removes exactly the same."),
+        (
+            "accept",
+            "accepted",
+            "accepted. It is taken over at the next read, with what little has gone besides by then.",
+        ),
         ("refuse", "refused", "refused. The last good state stays in force."),
     ],
 )

@@ -311,6 +311,41 @@ def test_many_who_are_suddenly_called_otherwise_are_held(slapd, company, sign_in
     assert refusal(AccessDenied, alice) == "no_matching_rule"
 
 
+def test_an_accepted_answer_may_be_a_few_people_older_and_no_more(slapd, company, origin):
+    """Each part of the answer is held against the brake by itself: many of one small group are few of the whole directory."""
+    dns = slapd.people([f"p{number:02}" for number in range(30)])
+    slapd.group("engineering", dns)
+    slapd.group("operators", dns[:10])
+    assert refresh().outcome == "ok"
+    slapd.members("engineering", dns[:15])
+    assert refresh().outcome == "held"
+    decide(origin, accept=True)
+    slapd.members("operators", dns[6:7])
+    result = refresh()
+    assert (result.outcome, result.reason) == ("held", "too_many_removed")
+    slapd.members("operators", dns[1:10])
+    slapd.members("engineering", dns[1:15])
+    slapd.delete(dns[29])
+    assert refresh().outcome == "ok"
+    assert Membership.objects.count() == 9 + 14
+
+
+def test_an_accepted_answer_does_not_let_another_group_within_go(slapd, company, origin):
+    dns = slapd.people([f"p{number:02}" for number in range(30)])
+    slapd.group("berlin", dns[:15])
+    slapd.group("paris", dns[15:])
+    slapd.group("engineering", [group_dn("berlin"), group_dn("paris"), dns[0]])
+    assert refresh().outcome == "ok"
+    slapd.members("engineering", [group_dn("paris"), dns[0]])
+    assert refresh().reason == "too_many_removed"
+    decide(origin, accept=True)
+    slapd.members("engineering", [group_dn("berlin"), dns[0]])
+    assert refresh().reason == "too_many_removed"
+    slapd.members("engineering", [group_dn("paris"), dns[0]])
+    slapd.members("paris", dns[16:])
+    assert refresh().outcome == "ok"
+
+
 def test_one_who_is_disabled_is_disabled_though_the_rest_waits(slapd, company, sign_in_as, now):
     alice = sign_in_as(cast.alice(), at=now)
     dns = slapd.people(["alice", *(f"p{number:02}" for number in range(20))], "shadowExpire: -1")
@@ -411,9 +446,12 @@ def test_a_refusal_lasts_until_something_else_would_go(slapd, company, origin):
     decide(origin, accept=False)
     assert refresh().outcome == "held"
     assert not HeldAnswer.objects.filter(decision="waiting").exists()
-    slapd.members("engineering", dns[:9])
+    slapd.members("engineering", dns[:9])  # the same question, one has left
     assert refresh().outcome == "held"
-    assert held().summary["removed"] == 11
+    assert not HeldAnswer.objects.filter(decision="waiting").exists()
+    slapd.members("engineering", dns[:2])
+    assert refresh().outcome == "held"
+    assert held().summary["removed"] == 18
 
 
 # --- What cannot be read ------------------------------------------------------------------------------

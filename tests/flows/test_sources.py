@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from federation.directory.snapshot import difference
+from federation.directory.snapshot import difference, hold
 from federation.errors import AwsError, BadRequest, NotFound
 from federation.flows import background, sources
 from federation.models import AuditEvent, HeldAnswer, Source
@@ -132,15 +132,76 @@ def test_the_database_itself_lets_one_answer_wait_for_a_source(source, now):
 # --- A person's word ------------------------------------------------------------------------------------
 
 
-def test_accepted_exactly_these_removals_pass(source, now, origin, events):
-    braked(answer(3), now + HOUR)
+def test_what_was_accepted_passes(source, now, origin, events):
+    braked(answer(8), now + HOUR)
     row = decide(True, origin, now + HOUR)
     assert (row.decision, row.source_id) == ("accepted", KEY)
-    assert braked(answer(2), now + 2 * HOUR) == "too_many_removed"  # one more is another answer
-    assert braked(answer(3), now + 3 * HOUR) == ""
+    assert braked(answer(3), now + 2 * HOUR) == "too_many_removed"  # five more of the eight that were to stay
+    assert braked(answer(8), now + 3 * HOUR) == ""
     event = AuditEvent.objects.get()
     assert (event.kind, event.outcome, event.actor) == ("answer.decided", "ok", "corp:carol")
-    assert event.data == {"source": KEY, "decision": "accepted", "removed": 17, "digest": row.digest}
+    assert event.data == {"source": KEY, "decision": "accepted", "removed": 12, "digest": row.digest}
+
+
+@pytest.mark.parametrize(
+    ("left", "why"),
+    [
+        (dict.fromkeys(list(BEFORE)[:7], ""), ""),  # one more has left
+        (dict.fromkeys([*list(BEFORE)[:8], "p19"], ""), ""),  # one is there again
+        (dict.fromkeys(list(BEFORE)[1:8], "") | {"p15": ""}, ""),  # one more, and one less
+        (dict.fromkeys(list(BEFORE)[:3], ""), "too_many_removed"),
+        (dict.fromkeys(list(BEFORE)[12:], ""), "too_many_removed"),  # as many as were accepted, and others
+        (dict.fromkeys(list(BEFORE)[5:10], ""), "too_many_removed"),  # two are back, and hide that five of eight go
+        ({}, "empty_answer"),
+    ],
+)
+def test_of_a_large_company_no_two_answers_are_alike(source, now, origin, left, why):
+    """Accepted is a set of people. Until the next answer somebody else has left: it passes as the answer after would."""
+    braked(answer(8), now + HOUR)
+    decide(True, origin, now + HOUR)
+    assert braked(difference(BEFORE, left), now + 2 * HOUR) == why
+    after_the_accepted_one = dict(list(BEFORE.items())[:8])
+    assert hold(difference(after_the_accepted_one, left)) == why
+
+
+def test_nobody_is_trapped_however_often_it_is_another_answer(source, now, origin):
+    large = {f"k{n:04}": "" for n in range(1000)}
+    for hour in range(1, 5):
+        braked(difference(large, dict(list(large.items())[: 500 - hour])), now + hour * HOUR)
+    decide(True, origin, now + 4 * HOUR)
+    assert braked(difference(large, dict(list(large.items())[:490])), now + 5 * HOUR) == ""
+
+
+def test_what_is_kept_of_the_removals_goes_with_the_question(source, now, origin):
+    """Fingerprints, nobody's name; and not for ever."""
+    braked(answer(3), now + HOUR)
+    braked(answer(2), now + 2 * HOUR)
+    kept = list(HeldAnswer.objects.order_by("held_at").values_list("removals", flat=True))
+    assert kept[0] is None
+    assert (len(bytes(kept[1])), b"p1" in bytes(kept[1])) == (18 * 16, False)
+    decide(True, origin, now + 2 * HOUR)
+    braked(answer(2), now + 3 * HOUR)
+    assert set(HeldAnswer.objects.values_list("removals", flat=True)) == {None}
+
+
+def test_more_than_can_be_kept_is_accepted_letter_by_letter(source, now, origin, monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_KEPT", 10)
+    braked(answer(8), now + HOUR)
+    decide(True, origin, now + HOUR)
+    assert braked(answer(7), now + 2 * HOUR) == "too_many_removed"
+    assert braked(answer(8), now + 3 * HOUR) == ""
+
+
+def test_whoever_decides_decides_on_what_they_saw(source, now, origin):
+    braked(answer(8), now + HOUR)
+    seen = sources.waiting()[0].held_at
+    braked(answer(2), now + 2 * HOUR)
+    with pytest.raises(BadRequest) as caught:
+        sources.decide(KEY, accept=True, actor="corp:carol", origin=origin, now=now + 2 * HOUR, shown=seen)
+    assert caught.value.reason == "answer_changed"
+    assert decisions() == ["overtaken", "waiting"]
+    sources.decide(KEY, accept=True, actor="corp:carol", origin=origin, now=now, shown=sources.waiting()[0].held_at)
+    assert decisions() == ["overtaken", "accepted"]
 
 
 def test_what_comes_besides_may_differ(source, now, origin):
@@ -206,10 +267,13 @@ def test_refused_it_stays_held_and_nobody_is_asked_again(source, now, origin):
     assert braked(answer(3), now + 2 * HOUR) == "too_many_removed"
     assert decisions() == ["refused"]
     assert source().state == "held"
-    braked(answer(2), now + 3 * HOUR)
-    assert decisions() == ["refused", "waiting"]
-    braked(answer(3), now + 4 * HOUR)
-    assert decisions() == ["refused", "overtaken"]
+    assert braked(answer(2), now + 3 * HOUR) == "too_many_removed"  # the same question, somebody else has left
+    assert decisions() == ["refused"]
+    for left in (0, 8):
+        braked(answer(left), now + 4 * HOUR + timedelta(minutes=left))
+    assert decisions() == ["refused", "overtaken", "waiting"]
+    braked(answer(3), now + 5 * HOUR)
+    assert decisions() == ["refused", "overtaken", "overtaken"]
 
 
 def test_a_refusal_can_be_taken_back(source, now, origin):

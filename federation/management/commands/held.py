@@ -30,7 +30,7 @@ class Command(GatewayCommand):
             row = sources.decide(
                 options["source"], accept=accept, actor=self.actor, origin=self.origin, now=timezone.now()
             )
-            then = "It is taken over at the next read, if that removes exactly the same."
+            then = "It is taken over at the next read, with what little has gone besides by then."
             self.stdout.write(
                 f"{row.source_id}: {row.decision}. {then if accept else 'The last good state stays in force.'}"
             )
