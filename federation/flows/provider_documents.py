@@ -278,6 +278,15 @@ def refresh(provider: IdentityProvider, *, now: datetime) -> str:
     return ProviderMetadata.objects.values_list("last_error", flat=True).get(provider=provider.slug) or "fetched"
 
 
+def _look_at_tenant(issuer: str, *, now: datetime) -> str:
+    """Ask for the discovery of the tenant whose application asks Graph, so that no sign-in has to wait for it."""
+    try:
+        oidc_documents.refresh(issuer, now=now, older_than=OPENID_REFRESH_AFTER)
+    except RolegateError as error:
+        return error.reason
+    return "fetched"
+
+
 def _look_at_openid(provider: IdentityProvider, *, now: datetime) -> str:
     """Ask for discovery and keys, ahead of the sign-in that would have to, and note what they say for people to see."""
     issuer = provider.oidc.issuer if provider.oidc else ""
@@ -371,6 +380,8 @@ def refresh_all(*, now: datetime) -> dict[str, str]:
         saml = provider.saml
         if provider.enabled and provider.oidc is not None:
             results[provider.slug] = _look_at_openid(provider, now=now)
+        if provider.enabled and saml is not None and saml.graph is not None:
+            results[f"{provider.slug} graph"] = _look_at_tenant(saml.graph.issuer, now=now)
         if not provider.enabled or saml is None or not saml.metadata_url:
             continue
         row = ProviderMetadata.objects.filter(provider=provider.slug, source=source(saml)).first()

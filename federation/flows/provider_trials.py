@@ -193,11 +193,11 @@ def _secret(provider: IdentityProvider) -> str:
     if own is None:
         return ""
     for other in current.mapping().document.identity_providers:
-        shared = other.oidc is not None and set(_REFERENCE.findall(other.oidc.client_secret)) & set(
-            _REFERENCE.findall(own.client_secret)
-        )
-        same = other.oidc is not None and bool(own.client_secret) and other.oidc.client_secret == own.client_secret
-        if other.oidc is not None and (shared or same) and other.oidc.issuer != own.issuer:
+        theirs = other.client
+        if theirs is None or theirs.issuer == own.issuer:
+            continue
+        shared = set(_REFERENCE.findall(theirs.client_secret)) & set(_REFERENCE.findall(own.client_secret))
+        if shared or (own.client_secret and theirs.client_secret == own.client_secret):
             raise SecretOfAnother("secret_of_another_provider", detail=other.slug)
     return reveal(own.client_secret)
 

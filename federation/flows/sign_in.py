@@ -279,9 +279,11 @@ def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime) -
     return person
 
 
-def _kept(identity: Identity) -> dict[str, Any]:
+def _kept(verified: Verified) -> dict[str, Any]:
     """What a state keeps of a verified identity until its browser comes; `_recalled` is its inverse."""
+    identity = verified.identity
     return {
+        "object_id": verified.object_id,
         "format": identity.subject.format,
         "subject": identity.subject.value,
         "name": identity.name,
@@ -382,7 +384,7 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
         "received_at": now,
         "code": digest("code", code),
         "subject": verified.identity.subject.digest,
-        "identity": _kept(verified.identity),
+        "identity": _kept(verified),
         "session_index": verified.session_index[:LONGEST_SESSION_INDEX],
         "name_id": {key: value or "" for key, value in asdict(verified.name_id).items()} if verified.name_id else {},
     }
@@ -475,13 +477,15 @@ def _complete_saml(
     if waiting.unsolicited and not confirmed:
         return Unconfirmed(identity)
     mapping = current.mapping()
-    mapping.provider(waiting.provider)
+    provider = mapping.provider(waiting.provider)
     _limit_person(identity, now)
+    object_id = waiting.identity.get("object_id", "")  # the version before kept none
+    identity, graph_said = overage.completed(provider, identity, object_id, mapping, now=now)
     with transaction.atomic():
         if not _complete_once(waiting, now):
             raise SignInExpired("code_used")
         person = _admit(identity, mapping, now)
-        _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited)
+        _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited, graph=graph_said)
     return SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
 
 
@@ -554,7 +558,7 @@ def _complete_oidc(
         now=now,
     )
     _limit_person(verified.identity, now)
-    identity, graph_said = overage.completed(provider, verified, mapping, now=now)
+    identity, graph_said = overage.completed(provider, verified.identity, verified.object_id, mapping, now=now)
     with transaction.atomic():
         _use_once(verified, OidcRefused)
         person = _admit(identity, mapping, now)

@@ -6,10 +6,10 @@ The types of `rules` are the schema; unknown keys are faults. `to_yaml` is the w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from federation.mapping import leaves
-from federation.mapping.reading import DocumentError, Fault, Report, Value, quoted
+from federation.mapping.reading import DocumentError, Fault, Fields, Report, Value, quoted
 from federation.mapping.rules import (
     OIDC_CLAIMS,
     SAML_CLAIMS,
@@ -119,8 +119,12 @@ def _identity_provider(value: Value) -> IdentityProvider:
 def _saml(value: Value) -> SamlProvider:
     sources = ("metadata_url", "metadata_file", "metadata_xml")
     fields = value.fields(
-        (*sources, "metadata_certificate", "sign_requests", "allow_unsolicited", "encrypted_assertions", "max_validity")
-    )
+        (
+            *sources, "metadata_certificate", "sign_requests", "allow_unsolicited", "encrypted_assertions", "max_validity",
+            "graph",
+        )
+    )  # fmt: skip
+    graph = fields.get("graph")
     if value.node.kind == "mapping" and sum(source in fields for source in sources) != 1:
         value.fault("exactly one of metadata_url, metadata_file and metadata_xml is wanted here")
     return SamlProvider(
@@ -132,37 +136,43 @@ def _saml(value: Value) -> SamlProvider:
         allow_unsolicited=fields.boolean("allow_unsolicited", default=False),
         encrypted_assertions=fields.boolean("encrypted_assertions", default=False),
         max_validity=fields.read("max_validity", leaves.assertion_validity, 600),
+        graph=_application(graph) if graph else None,
     )
+
+
+def _application(value: Value) -> OidcProvider:
+    """An application that Microsoft Graph is asked as: an assertion brings no client of its own."""
+    fields = value.fields((*_CLIENT, *_GRAPH), required=("issuer", "client_id", "client_secret"))
+    return OidcProvider(**_client(fields), graph=_graph_options(fields))
 
 
 def _oidc(value: Value) -> OidcProvider:
-    fields = value.fields(
-        ("issuer", "client_id", "client_secret", "scopes", "token_endpoint_auth_method", "graph"),
-        required=("issuer", "client_id"),
-    )
+    fields = value.fields((*_CLIENT, "scopes", "graph"), required=("issuer", "client_id"))
     scopes = fields.read("scopes", lambda v: v.texts(leaves.scope), OidcProvider("", "").scopes)
     if scopes and "openid" not in scopes and (entry := fields.get("scopes")):
         entry.fault("the scope openid must be in the list; without it the provider sends no ID token")
     graph = fields.get("graph")
     if graph is not None and "client_secret" not in fields:
         graph.fault("Microsoft Graph is asked with the client's own secret: name client_secret too")
-    return OidcProvider(
-        issuer=fields.read("issuer", leaves.url, ""),
-        client_id=fields.text("client_id"),
-        client_secret=fields.read("client_secret", leaves.client_secret, ""),
-        scopes=scopes,
-        token_endpoint_auth_method=fields.read(
-            "token_endpoint_auth_method",
-            leaves.choice("client_secret_basic", "client_secret_post", "none"),
-            "client_secret_basic",
-        ),
-        graph=_graph(graph) if graph else None,
-    )
+    return OidcProvider(**_client(fields), scopes=scopes, graph=_graph_options(graph.fields(_GRAPH)) if graph else None)
 
 
-def _graph(value: Value) -> GraphOptions:
+_CLIENT = ("issuer", "client_id", "client_secret", "token_endpoint_auth_method")
+_GRAPH = ("endpoint", "group_name")
+
+
+def _client(fields: Fields) -> dict[str, Any]:
+    methods = leaves.choice("client_secret_basic", "client_secret_post", "none")
+    return {
+        "issuer": fields.read("issuer", leaves.url, ""),
+        "client_id": fields.text("client_id"),
+        "client_secret": fields.read("client_secret", leaves.client_secret, ""),
+        "token_endpoint_auth_method": fields.read("token_endpoint_auth_method", methods, "client_secret_basic"),
+    }
+
+
+def _graph_options(fields: Fields) -> GraphOptions:
     usual = GraphOptions()
-    fields = value.fields(("endpoint", "group_name"))
     return GraphOptions(
         endpoint=fields.read("endpoint", leaves.origin, usual.endpoint),
         group_name=fields.read("group_name", leaves.choice("id", "onPremisesSamAccountName"), usual.group_name),

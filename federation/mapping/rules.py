@@ -69,7 +69,8 @@ class SamlProvider:
 
     `metadata_certificate`: PEM; the metadata's own signature must then verify against it. `max_validity`: seconds that an
     assertion of this provider may be valid for; ten minutes unless the provider cannot be taught better (some default
-    to an hour). A longer one is still used once.
+    to an hour). A longer one is still used once. `graph`: the application as which Microsoft Graph is asked for the groups that
+    an assertion leaves out; of it, issuer, client and `graph` count.
     """
 
     metadata_url: str = ""
@@ -80,6 +81,7 @@ class SamlProvider:
     allow_unsolicited: bool = False
     encrypted_assertions: bool = False
     max_validity: int = 600
+    graph: OidcProvider | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,11 @@ class IdentityProvider:
     claims: ClaimMap
     email_domains: tuple[str, ...] = ()
     enabled: bool = True
+
+    @property
+    def client(self) -> OidcProvider | None:
+        """Whom the gateway is to the provider's token endpoint, if it has anything to do there."""
+        return self.oidc or (self.saml.graph if self.saml else None)
 
 
 @dataclass(frozen=True, slots=True)

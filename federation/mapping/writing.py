@@ -128,19 +128,28 @@ def _provider(entry: IdentityProvider) -> dict[str, Any]:
     usual = SAML_CLAIMS if entry.saml else OIDC_CLAIMS
     written: dict[str, Any] = {"slug": entry.slug, "name": entry.name}
     if entry.saml:
-        written["saml"] = _differing(entry.saml, SamlProvider())
+        written["saml"] = _differing(entry.saml, SamlProvider(graph=entry.saml.graph))
+        if entry.saml.graph:
+            written["saml"]["graph"] = _client(entry.saml.graph) | _graph(entry.saml.graph)
     if entry.oidc:
-        written["oidc"] = {"issuer": entry.oidc.issuer, "client_id": entry.oidc.client_id}
-        usual_client = OidcProvider(entry.oidc.issuer, entry.oidc.client_id, graph=entry.oidc.graph)
-        written["oidc"] |= _differing(entry.oidc, usual_client)
+        written["oidc"] = _client(entry.oidc)
         if entry.oidc.graph:
-            written["oidc"]["graph"] = _differing(entry.oidc.graph, GraphOptions())
+            written["oidc"]["graph"] = _graph(entry.oidc)
     claims = entry.claims
     # The four are written even where usual: they decide who somebody is and what they may do.
     four = {"subject": claims.subject, "email": claims.email, "name": claims.name, "groups": claims.groups}
     written["claims"] = four | {key: value for key, value in _differing(claims, usual).items() if key not in four}
     written |= _filled(email_domains=list(entry.email_domains))
     return written if entry.enabled else written | {"enabled": False}
+
+
+def _client(client: OidcProvider) -> dict[str, Any]:
+    usual = OidcProvider(client.issuer, client.client_id, graph=client.graph)
+    return {"issuer": client.issuer, "client_id": client.client_id} | _differing(client, usual)
+
+
+def _graph(client: OidcProvider) -> dict[str, Any]:
+    return _differing(client.graph, GraphOptions())
 
 
 def _directory(entry: Directory) -> dict[str, Any]:

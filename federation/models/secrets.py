@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.conf import settings
 from federation.errors import BadRequest, ConfigurationError
 from federation.issuer.signing import KeySealBroken, seal, unseal
 from federation.mapping.document import parse
-from federation.mapping.rules import Document
+from federation.mapping.rules import Document, IdentityProvider
 
 _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 _SEALED = re.compile(r"sealed:(v1\.[A-Za-z0-9_-]+)")
@@ -73,9 +74,9 @@ def sealed_text(text: str, document: Document) -> str:
     Raises SecretNotSealable when replacing the secret's characters would change anything but the secret.
     """
     literals = {
-        provider.oidc.client_secret
+        provider.client.client_secret
         for provider in document.identity_providers
-        if provider.oidc and provider.oidc.client_secret and not _reference_only(provider.oidc.client_secret)
+        if provider.client and provider.client.client_secret and not _reference_only(provider.client.client_secret)
     }
     if not literals:
         return text
@@ -84,15 +85,8 @@ def sealed_text(text: str, document: Document) -> str:
     }
     for literal, token in tokens.items():
         text = text.replace(literal, token)
-    expected = replace(
-        document,
-        identity_providers=tuple(
-            replace(p, oidc=replace(p.oidc, client_secret=tokens.get(p.oidc.client_secret, p.oidc.client_secret)))
-            if p.oidc
-            else p
-            for p in document.identity_providers
-        ),
-    )
+    providers = tuple(_with_tokens(provider, tokens) for provider in document.identity_providers)
+    expected = replace(document, identity_providers=providers)
     try:
         same = parse(text) == expected
     except BadRequest:
@@ -100,6 +94,17 @@ def sealed_text(text: str, document: Document) -> str:
     if not same:
         raise SecretNotSealable("secret_not_sealable")
     return text
+
+
+def _with_tokens(provider: IdentityProvider, tokens: Mapping[str, str]) -> IdentityProvider:
+    """The provider with the token of its client's secret in the secret's place."""
+    client = provider.client
+    if client is None:
+        return provider
+    client = replace(client, client_secret=tokens.get(client.client_secret, client.client_secret))
+    if provider.saml is not None:
+        return replace(provider, saml=replace(provider.saml, graph=client))
+    return replace(provider, oidc=client)
 
 
 def _reference_only(value: str) -> bool:

@@ -31,6 +31,8 @@ ENTITY = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
 
 # Entra sends a link to the directory instead of the groups when there are more than 150 (the overage of SAML tokens).
 OVERAGE = "http://schemas.microsoft.com/claims/groups.link"
+# Entra's own id of the person: what OpenID Connect calls `oid`.
+OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 # Entra says here, not in AuthnContextClassRef, that a second factor was used.
 METHODS = "http://schemas.microsoft.com/claims/authnmethodsreferences"
 
@@ -123,7 +125,15 @@ def read(
         in_response_to=in_response_to,
         name_id=name_id,
         session_index=identity.session_index,
+        object_id="" if identity.groups_complete else _object_id(assertion),
     )
+
+
+def _object_id(assertion: Element) -> str:
+    """What Graph is asked about where groups are left out; "" where the assertion does not say it, or not clearly."""
+    named = [a for a in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute") if a.get("Name") == OBJECT_ID]
+    values = [_text(value) for attribute in named for value in attribute]
+    return values[0] if len(values) == 1 else ""
 
 
 def replay_key(*parts: str) -> str:

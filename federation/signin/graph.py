@@ -1,8 +1,8 @@
-"""Microsoft Graph: a person's groups where Entra ID left them out of the token (group overage). No database.
+"""Microsoft Graph: a person's groups where Entra ID left them out of its answer (group overage). No database.
 
-Entra puts at most 200 groups into a JWT; beyond that it only says that there are some, and where to look. That address is
-never followed: what is asked is the endpoint that the mapping document names, about the `oid` that the verified token names,
-with the gateway's own client credentials. The answer is complete or an error; an error leaves the groups unknown, as before.
+Entra puts at most 200 groups into a JWT, 150 into an assertion; beyond that it only says that there are some, and where to look.
+That address is never followed: what is asked is the endpoint that the mapping document names, about the object id that the
+verified answer names, with the gateway's own client credentials. The answer is complete or an error; an error leaves the groups unknown, as before.
 
 Sources: Microsoft identity platform, "Configure groups overage claim" and "OAuth 2.0 client credentials flow"; Microsoft
 Graph v1.0, "List a user's memberships (transitive)", "Paging", "Throttling guidance".
@@ -41,7 +41,7 @@ class GraphUnavailable(RolegateError):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """As whom the gateway asks: the provider's own client. `token_endpoint`: from the verified provider's discovery."""
+    """As whom the gateway asks: the provider's own client, or the application that a SAML provider's entry names. `token_endpoint`: from the verified provider's discovery."""
 
     client: OidcProvider
     client_secret: str = field(repr=False)
@@ -68,7 +68,7 @@ class Graph:
     def groups_of(self, application: Application, object_id: str) -> frozenset[str]:
         """The security groups that a person is in, also through others, by the name that `graph.group_name` chooses.
 
-        `object_id`: the token's `oid`. Raises GraphUnavailable: object_id_malformed, token_refused, forbidden, person_unknown,
+        `object_id`: the token's `oid`, or the assertion's. Raises GraphUnavailable: object_id_malformed, token_refused, forbidden, person_unknown,
         throttled, failed, unreachable, too_slow, answer_malformed, next_page_elsewhere, too_many.
         """
         options = application.client.graph

@@ -38,6 +38,16 @@ def test_a_literal_secret_is_sealed_and_still_works(publish):
     assert secrets.reveal(stored()) == SECRET
 
 
+def test_that_of_the_application_of_a_saml_provider_is_sealed_too(publish):
+    graph = {"issuer": "http://127.0.0.1:9", "client_id": "rolegate", "client_secret": SECRET}
+    saml = {"metadata_url": "https://idp.example.com/metadata", "graph": graph}
+    provider = {"slug": "entra", "saml": saml, "claims": {"subject": "NameID", "groups": "groups"}}
+    publish(yaml.safe_dump({"version": 1, "identity_providers": [provider]}))
+    assert SECRET not in MappingRevision.objects.get().text
+    sealed = current.mapping().document.identity_providers[0].saml.graph.client_secret
+    assert secrets.reveal(sealed) == SECRET
+
+
 def test_applying_it_again_changes_nothing_in_either_form(publish):
     publish(document(SECRET))
     assert not publish(document(SECRET)).changed

@@ -197,6 +197,43 @@ def test_graph_needs_the_clients_secret():
     assert (fault.path, "client_secret" in fault.message) == ("identity_providers[0].oidc.graph", True)
 
 
+SAML = "metadata_url: 'https://idp.example.com/metadata'"
+
+
+def saml_provider(graph: str) -> str:
+    return f"version: 1\nidentity_providers:\n  - slug: e\n    saml: {{{SAML}, graph: {{{graph}}}}}\n"
+
+
+def test_a_saml_provider_names_the_application_that_graph_is_asked_as():
+    text = saml_provider(f"{OIDC}, client_secret: '${{E}}', group_name: onPremisesSamAccountName")
+    found = parse(text).identity_providers[0]
+    assert (found.client.issuer, found.client.client_id, found.client.client_secret) == (
+        "https://login.example.com/t",
+        "x",
+        "${E}",
+    )
+    assert found.client.graph == GraphOptions("https://graph.microsoft.com", "onPremisesSamAccountName")
+
+
+@pytest.mark.parametrize(
+    ("graph", "path", "words"),
+    [
+        (f"{OIDC}", "", "client_secret"),
+        (f"{OIDC}, client_secret: '${{E}}', scopes: [openid]", ".scopes", "unknown key"),
+        (
+            f"{OIDC}, client_secret: '${{E}}', endpoint: 'https://graph.microsoft.com/v1.0'",
+            ".endpoint",
+            "without a path",
+        ),
+        ("issuer: 'http://login.example.com', client_id: x, client_secret: '${E}'", ".issuer", "https URL"),
+    ],
+)
+def test_what_is_wrong_about_the_application_is_said(graph, path, words):
+    (fault,) = faults(saml_provider(graph))
+    assert fault.path == f"identity_providers[0].saml.graph{path}"
+    assert words in fault.message
+
+
 def test_a_directory_may_have_several_servers():
     text = document("slug: d, provider: corp, ldap: {url: ['ldaps://dc1', 'ldaps://dc2:3269'], base_dn: 'dc=x'}")
     (directory,) = parse(text).directories

@@ -151,6 +151,19 @@ claims = st.builds(
     attributes=st.just({"department": "d", "city": "l"}),
     mfa=several(texts, 0),
 )
+graphs = st.builds(
+    GraphOptions,
+    st.sampled_from(["https://graph.microsoft.com", "https://graph.microsoft.us", "http://127.0.0.1:9"]),
+    st.sampled_from(["id", "onPremisesSamAccountName"]),
+)
+applications = st.builds(
+    OidcProvider,
+    issuer=st.just("https://login.microsoftonline.us/t/v2.0"),
+    client_id=texts,
+    client_secret=texts,
+    token_endpoint_auth_method=st.sampled_from(["client_secret_basic", "client_secret_post"]),
+    graph=graphs,
+)
 samls = st.one_of(
     st.builds(
         SamlProvider,
@@ -158,30 +171,23 @@ samls = st.one_of(
         sign_requests=st.booleans(),
         allow_unsolicited=st.booleans(),
     ),
-    st.builds(SamlProvider, metadata_file=texts, encrypted_assertions=st.booleans()),
+    st.builds(SamlProvider, metadata_file=texts, encrypted_assertions=st.booleans(), graph=st.none() | applications),
     st.builds(
         SamlProvider,
         metadata_xml=lines,
         metadata_certificate=st.sampled_from(["", "-----BEGIN CERTIFICATE-----\nMIIB+/=\n-----END CERTIFICATE-----\n"]),
     ),
 )
-oidcs = st.builds(
-    OidcProvider,
-    issuer=st.sampled_from(["https://login.example.com/t", "http://127.0.0.1:8080"]),
-    client_id=texts,
-    client_secret=st.just("") | texts,
-    scopes=st.just(("openid", "x")),
-    token_endpoint_auth_method=st.sampled_from(["client_secret_basic", "client_secret_post", "none"]),
-) | st.builds(
-    OidcProvider,
-    issuer=st.just("https://login.microsoftonline.us/t/v2.0"),
-    client_id=texts,
-    client_secret=texts,
-    graph=st.builds(
-        GraphOptions,
-        st.sampled_from(["https://graph.microsoft.com", "https://graph.microsoft.us", "http://127.0.0.1:9"]),
-        st.sampled_from(["id", "onPremisesSamAccountName"]),
-    ),
+oidcs = (
+    st.builds(
+        OidcProvider,
+        issuer=st.sampled_from(["https://login.example.com/t", "http://127.0.0.1:8080"]),
+        client_id=texts,
+        client_secret=st.just("") | texts,
+        scopes=st.just(("openid", "x")),
+        token_endpoint_auth_method=st.sampled_from(["client_secret_basic", "client_secret_post", "none"]),
+    )
+    | applications
 )
 corp = st.builds(
     lambda saml, c, enabled: IdentityProvider("corp", "Corp", saml, None, c, ("example.com",), enabled),

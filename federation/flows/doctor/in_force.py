@@ -87,15 +87,16 @@ def _configured_file() -> Iterator[Finding]:
 
 
 def secrets(now: datetime) -> Iterator[Finding]:
-    """The client secret of each OpenID provider can be opened, or is set in this process's environment."""
+    """The client secret of each provider can be opened, or is set in this process's environment."""
     count = 0
     faults = 0
     for provider in current.mapping().document.identity_providers:
-        if provider.oidc is None or not provider.enabled or not provider.oidc.client_secret:
+        client = provider.client
+        if client is None or not provider.enabled or not client.client_secret:
             continue
         count += 1
         try:
-            reveal(provider.oidc.client_secret)
+            reveal(client.client_secret)
         except RolegateError as error:
             faults += 1
             yield problem(
