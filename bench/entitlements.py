@@ -164,10 +164,11 @@ def entitlements(given: argparse.Namespace, now: datetime) -> bool:
         met=unchanged,
     )
 
-    person = Person.objects.get(subject="p7")
+    sample = min(7, given.people - 1)
+    person = Person.objects.get(subject=f"p{sample}")
     times = []
     for turn in range(15):
-        mine = groups[7][: len(groups[7]) - 20 * (turn % 2)]
+        mine = groups[sample][: len(groups[sample]) - 20 * (turn % 2)]
         Person.objects.filter(pk=person.pk).update(groups=mine)
         note_people([person.pk], at=now)
         times.append(timed(lambda: refresh_entitlements.refresh(now=now)))
@@ -180,27 +181,34 @@ def entitlements(given: argparse.Namespace, now: datetime) -> bool:
         met=one and median <= PERSON_MS,
     )
 
+    ok &= one_rule(made, publish, now)
+
+    draw = random.Random(5)
+    arns = list(Role.objects.values_list("arn", flat=True)[:2000])
+    times = []
+    for number in range(min(40, given.people)):
+        who = Person.objects.get(subject=f"p{number}")
+        arn = draw.choice(arns)
+        times.append(timed(lambda who=who, arn=arn: explain_access.tell(who.pk, arn, now=now).as_text()))
+    walls = sorted(wall * 1000 for wall, _, _ in times)
+    said = f"{statistics.median(walls):6.1f} ms, worst of {len(walls)} {walls[-1]:.1f} ms (at most {EXPLAIN_MS:.0f})"
+    ok &= line("explain, a person and a role", said, met=walls[-1] <= EXPLAIN_MS)
+    return ok
+
+
+def one_rule(made: Document, publish: Callable[[Document], None], now: datetime) -> bool:
+    """A rule that somebody has something by gives another role. In a company that is too small there may be none."""
     rules = list(made.rules)
-    names = Entitlement.objects.filter(person=person).values_list("given__rule", flat=True)
-    number = next(n for n, rule in enumerate(rules) if rule.name in set(names) and rule.allow and rule.allow.roles)
+    names = set(Entitlement.objects.values_list("given__rule", flat=True).distinct())
+    number = next((n for n, rule in enumerate(rules) if rule.name in names and rule.allow and rule.allow.roles), None)
+    if number is None:
+        return line("one rule changed", "no rule names a role that somebody has: ask for more rules", met=True)
     rules[number] = replace(rules[number], allow=replace(rules[number].allow, roles=("Developer",)))
     publish(replace(made, rules=tuple(rules)))
     concerned = Entitlement.objects.filter(given__by_rule__rule=rules[number].name).values("person").distinct().count()
     seconds, cpu, done = timed(lambda: refresh_entitlements.refresh(now=now))
     said = f"{seconds:6.2f} s, CPU {cpu:.2f} s; {done.people} people worked out, {concerned} have the rule; {done.added} rows added, {done.gone} removed"
-    ok &= line("one rule changed", said, met=done.people == concerned and not done.everybody)
-
-    draw = random.Random(5)
-    arns = list(Role.objects.values_list("arn", flat=True)[:2000])
-    times = []
-    for number in range(40):
-        who = Person.objects.get(subject=f"p{number}")
-        arn = draw.choice(arns)
-        times.append(timed(lambda who=who, arn=arn: explain_access.tell(who.pk, arn, now=now).as_text()))
-    walls = sorted(wall * 1000 for wall, _, _ in times)
-    said = f"{statistics.median(walls):6.1f} ms, worst of 40 {walls[-1]:.1f} ms (at most {EXPLAIN_MS:.0f})"
-    ok &= line("explain, a person and a role", said, met=walls[-1] <= EXPLAIN_MS)
-    return ok
+    return line("one rule changed", said, met=done.people == concerned and not done.everybody)
 
 
 SEARCHES: dict[str, dict[str, Any]] = {

@@ -60,9 +60,10 @@ def members(people: list[Person], mapping: current.CurrentMapping, *, now: datet
         if isinstance(found, RolegateError):
             yield Member(person, None, found.code, needs_sign_in=False)
         else:
-            yield Member(person, found, "", _must_sign_in(person, now))
+            yield Member(person, found, "", must_sign_in(person, now))
 
 
-def _must_sign_in(person: Person, now: datetime) -> bool:
+def must_sign_in(person: Person, now: datetime) -> bool:
+    """Whether a person's claims are too old to mint on."""
     old = person.claims_at is None or now - person.claims_at > settings.ROLEGATE_CLAIMS_MAX_AGE
     return old or (person.claims_expire_at is not None and person.claims_expire_at <= now)

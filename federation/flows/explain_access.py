@@ -7,21 +7,23 @@ account had. What is not kept is said in `notes`, never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, Q, Window
+from django.db.models.functions import RowNumber
 
 from federation.aws.arns import parse_role_arn
 from federation.aws.trust import Answer, Severity
 from federation.errors import NotFound, NotSignedIn, PersonDisabled, RolegateError
 from federation.flows import check_trust, latest_word
 from federation.flows.access import fresh_identities, fresh_identity
+from federation.flows.company import must_sign_in
 from federation.flows.newcomers import newcomers
 from federation.flows.past_state import PastState
 from federation.identity import Identity
@@ -147,7 +149,7 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
     if stopped_by:
         said.insert(0, _STOPPED.get(stopped_by) or say("A mint would be refused now: {reason}.", reason=stopped_by))
     if moment.past is not None:
-        shut = moment.past.shut(person, _directory_then(person, moment))
+        (shut,) = moment.past.shut([person], [_directory_then(person, moment)])
         if shut:
             said.insert(0, _SHUT_THEN[shut])
         said.append(_TODAYS)
@@ -192,11 +194,22 @@ _SHUT_THEN: Mapping[str, str] = MappingProxyType(
 )
 
 
-def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> Iterator[tuple[Person, str]]:
-    """Everybody whom the mapping gives the role at that moment, with the deciding rule; an approval is said behind it.
+class Could(NamedTuple):
+    """Somebody whom the mapping gives the role. `rule`: the deciding one, and behind it what they need besides (an approval).
 
-    Whoever was disabled then could not. Now, whom a directory lists and who has never signed in comes last: they can, once they do.
-    Raises ArnInvalid, NotFound.
+    `must_sign_in`: their last sign-in is too old to mint on, or there was none; they can, once they have signed in again.
+    """
+
+    person: Person
+    rule: str
+    must_sign_in: bool = False
+
+
+def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> Iterator[Could]:
+    """Everybody whom the mapping gives the role at that moment.
+
+    Whoever was disabled then could not. Now, whom a directory lists and who has never signed in comes last. A few statements for
+    500 people. Raises ArnInvalid, NotFound.
     """
     arn = parse_role_arn(role_arn)
     moment = _moment(at, now)
@@ -208,14 +221,19 @@ def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> It
                 continue
             verdict = moment.compiled.verdict(identity, role_arn, moment.at, catalogue)
             if verdict.grant is not None:
-                yield person, verdict.grant.rule + (" (with an approval)" if not verdict.allowed else "")
+                old = moment.mapping is not None and must_sign_in(person, now)
+                needs = (verdict.allowed or "with an approval", not old or "must sign in again first")
+                yield Could(person, _with(verdict.grant.rule, needs), old)
     if moment.mapping is not None:
         yield from _who_will(role_arn, moment.mapping, moment.at, catalogue)
 
 
-def _who_will(
-    role_arn: str, mapping: current.CurrentMapping, now: datetime, catalogue: Catalogue
-) -> Iterator[tuple[Person, str]]:
+def _with(rule: str, needs: Iterable[str | bool]) -> str:
+    said = ", ".join(need for need in needs if isinstance(need, str))
+    return f"{rule} ({said})" if said else rule
+
+
+def _who_will(role_arn: str, mapping: current.CurrentMapping, now: datetime, catalogue: Catalogue) -> Iterator[Could]:
     for directory in mapping.document.directories:
         for people in newcomers(directory, now=now):
             for person, identity in zip(people, fresh_identities(people, mapping, now=now), strict=True):
@@ -223,19 +241,19 @@ def _who_will(
                     continue
                 verdict = mapping.compiled.verdict(identity, role_arn, now, catalogue)
                 if verdict.grant is not None:
-                    approval = "with an approval, " if not verdict.allowed else ""
-                    yield person, f"{verdict.grant.rule} ({approval}has never signed in)"
+                    needs = (verdict.allowed or "with an approval", "has never signed in")
+                    yield Could(person, _with(verdict.grant.rule, needs), must_sign_in=True)
 
 
 def _identities_at(people: Sequence[Person], moment: _Moment) -> Sequence[Identity | RolegateError]:
-    """Those whom a mint would look at; at a past moment, everybody as they were who was let in."""
+    """Those whom a mint would look at, once they have signed in; at a past moment, everybody as they were who was let in."""
     if moment.past is None:
-        return fresh_identities(people, moment.mapping or current.mapping(), now=moment.at)
-    found: list[Identity | RolegateError] = []
-    for person in people:
-        shut = moment.past.shut(person, _directory_then(person, moment))
-        found.append(PersonDisabled(shut) if shut else _identity_at(person, moment)[0])
-    return found
+        return fresh_identities(people, moment.mapping or current.mapping(), now=moment.at, any_age=True)
+    shut = moment.past.shut(people, [_directory_then(person, moment) for person in people])
+    return [
+        PersonDisabled(why) if why else identity
+        for why, (identity, _) in zip(shut, _identities_then(people, moment, moment.past), strict=True)
+    ]
 
 
 def _directory_then(person: Person, moment: _Moment) -> Directory | None:
@@ -261,8 +279,33 @@ def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, 
             return latest_word.identity_of(person, moment.mapping, now=moment.at), ()
         except RolegateError:
             return latest_word.unknown_groups(person), ()  # `stopped_by` tells why
+    assert moment.past is not None  # noqa: S101  there is one or the other
+    (found,) = _identities_then([person], moment, moment.past)
+    return found
+
+
+def _identities_then(
+    people: Sequence[Person], moment: _Moment, past: PastState
+) -> Iterator[tuple[Identity, tuple[str, ...]]]:
+    """Each as they were at a past moment, and what is to be said of that. One statement, and two for each directory."""
+    newest = Window(RowNumber(), partition_by=F("person_id"), order_by=[F("since").desc(), F("id").desc()])
+    rows = PastClaims.objects.filter(person__in=people, since__lte=moment.at).annotate(rank=newest).filter(rank=1)
+    claims = {row.person_id: row for row in rows}
+    groups: dict[str, dict[str, frozenset[str]]] = {}
+    for directory in moment.compiled.document.directories:
+        theirs = [person.subject for person in people if person.provider == directory.provider and person.pk in claims]
+        if theirs:
+            nestings = past.nestings(directory)
+            groups[directory.provider] = latest_word.groups_then(directory, theirs, moment.at, nestings)
+    for person in people:
+        told = groups.get(person.provider, {}).get(person.subject, frozenset[str]())
+        yield _identity_then(person, claims.get(person.pk), _directory_then(person, moment), told)
+
+
+def _identity_then(
+    person: Person, then: PastClaims | None, directory: Directory | None, groups: frozenset[str]
+) -> tuple[Identity, tuple[str, ...]]:
     identity = current.identity_of(person)
-    then = PastClaims.objects.filter(person=person, since__lte=moment.at).order_by("-since", "-id").first()
     if then is None:
         return replace(identity, groups=frozenset(), attributes=MappingProxyType({}), mfa=False), (
             say("No sign-in of this person is known from before that moment: they had no claims."),
@@ -271,11 +314,11 @@ def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, 
     identity = replace(
         identity, groups=frozenset(then.groups), groups_complete=then.groups_complete, attributes=attributes, mfa=then.mfa, verified_at=then.since
     )  # fmt: skip
-    directory = _directory_then(person, moment)
-    if directory is None or moment.past is None:
+    if directory is None:
         return identity, ()
-    told = latest_word.identity_at(identity, directory, moment.at, moment.past.nestings(directory))
-    return told, (say("The groups are those that the directory had then."),)
+    return latest_word.told_then(identity, directory, groups), (
+        say("The groups are those that the directory had then."),
+    )
 
 
 def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:

@@ -6,7 +6,7 @@ it is as it is today.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -15,30 +15,47 @@ from uuid import UUID
 from federation.audit.events import Kind
 from federation.flows.latest_word import nestings_then, subject_column
 from federation.mapping.rules import Directory
-from federation.models.audit import AuditEvent
-from federation.models.directory import DirectoryUser, Nestings
+from federation.models.audit import AuditEvent, text_in_data
+from federation.models.directory import DirectoryUser, Nestings, usable
 from federation.models.people import Person
 
 Shut = Literal["", "person_disabled", "directory_inactive", "directory_deleted", "not_in_directory"]
+_Row = tuple[UUID, bool, datetime | None]  # id, whether active today, and when it was deleted
 _DISABLING, _ENABLING = frozenset({"disabled", "deleted"}), frozenset({"enabled"})
 
 
 @dataclass(slots=True)
 class PastState:
-    """A past moment. Asked of many people it reads the log once, and each directory's groups within groups once."""
+    """A past moment. Of one person it reads what the log says of them; of many, the log once, and each directory's groups
+    within groups once.
+    """
 
     at: datetime
     _disabled: dict[Hashable, bool] | None = None
     _inactive: dict[str, dict[Hashable, bool]] = field(default_factory=dict)
     _nestings: dict[str, Nestings] = field(default_factory=dict)
 
-    def shut(self, person: Person, directory: Directory | None) -> Shut:
-        """Why nothing would have been minted for this person then, whatever the mapping said; "" where something would."""
-        if self._disabled is None:
-            self._disabled = self._told_of_people()
-        if self._disabled.get(str(person.pk), not person.active):
-            return "person_disabled"
-        return self._in_directory(person, directory) if directory is not None else ""
+    def shut(self, people: Sequence[Person], directories: Sequence[Directory | None]) -> list[Shut]:
+        """For each person why nothing would have been minted for them then, whatever the mapping said; "" where something would.
+
+        `directories`: each person's. One statement for each directory, besides what is read once.
+        """
+        disabled = self._told_of_people(people)
+        rows = self._rows_of(people, directories)
+        users = {
+            slug: [str(pk) for found in of_directory.values() for pk, _, _ in found]
+            for slug, of_directory in rows.items()
+        }
+        found: list[Shut] = []
+        for person, directory in zip(people, directories, strict=True):
+            if disabled.get(str(person.pk), not person.active):
+                found.append("person_disabled")
+            elif directory is None:
+                found.append("")
+            else:
+                theirs = rows[directory.slug].get(person.subject, [])
+                found.append(self._in_directory(theirs, directory, users[directory.slug]))
+        return found
 
     def nestings(self, directory: Directory) -> Nestings:
         """Which groups were in which then."""
@@ -46,43 +63,65 @@ class PastState:
             self._nestings[directory.slug] = nestings_then(directory, self.at)
         return self._nestings[directory.slug]
 
-    def _in_directory(self, person: Person, directory: Directory) -> Shut:
-        column = subject_column(directory)
-        if column == "id" and not _is_id(person.subject):
-            rows = []
-        else:
-            of_person = DirectoryUser.objects.filter(
-                directory=directory.slug, created_at__lte=self.at, **{column: person.subject}
+    def _rows_of(
+        self, people: Sequence[Person], directories: Sequence[Directory | None]
+    ) -> dict[str, dict[str, list[_Row]]]:
+        """By directory and subject, the rows that each person had until then or has since."""
+        found: dict[str, dict[str, list[_Row]]] = {}
+        for directory in {one.slug: one for one in directories if one is not None}.values():
+            column = subject_column(directory)
+            theirs = [person.subject for person, of in zip(people, directories, strict=True) if of is directory]
+            listed = DirectoryUser.objects.filter(
+                directory=directory.slug, created_at__lte=self.at, **{f"{column}__in": usable(theirs, column)}
             )
-            rows = list(of_person.values_list("pk", "active", "deleted_at"))
+            by_subject = found.setdefault(directory.slug, {})
+            for subject, pk, active, deleted_at in listed.values_list(column, "pk", "active", "deleted_at"):
+                by_subject.setdefault(str(subject), []).append((pk, active, deleted_at))
+        return found
+
+    def _in_directory(self, rows: list[_Row], directory: Directory, users: list[str]) -> Shut:
         there = [(pk, active) for pk, active, deleted_at in rows if deleted_at is None or deleted_at > self.at]
         if rows and not there:
             return "directory_deleted"
         if len(there) != 1:
             return "" if directory.groups == "add" and not there else "not_in_directory"
         (pk, active), *_ = there
-        if directory.slug not in self._inactive:
-            self._inactive[directory.slug] = self._told_of_users(directory)
-        return "directory_inactive" if self._inactive[directory.slug].get(str(pk), not active) else ""
+        inactive = self._told_of_users(directory, users)
+        return "directory_inactive" if inactive.get(str(pk), not active) else ""
 
-    def _told_of_people(self) -> dict[Hashable, bool]:
+    def _told_of_people(self, people: Sequence[Person]) -> dict[Hashable, bool]:
         """Whether somebody was disabled here, of those of whom the log tells."""
-        events = AuditEvent.objects.filter(kind=Kind.REVOKED).order_by("seq").values_list("at", "data")
+        if self._disabled is not None:
+            return self._disabled
+        events = AuditEvent.objects.filter(kind=Kind.REVOKED)
+        if len(people) == 1:
+            # As text, for which there is an index.
+            events = events.alias(who=text_in_data("person")).filter(who=str(people[0].pk))
         told = []
-        for at, data in events.iterator():
+        for at, data in events.order_by("seq").values_list("at", "data").iterator():
             if data.get("disabled"):
                 told.append((at, data.get("person"), True))
             elif "sessions" not in data:  # let in again; everything else ends sessions and disables nobody
                 told.append((at, data.get("person"), False))
-        return self._then(told)
+        found = self._then(told)
+        if len(people) > 1:
+            self._disabled = found
+        return found
 
-    def _told_of_users(self, directory: Directory) -> dict[Hashable, bool]:
+    def _told_of_users(self, directory: Directory, users: list[str]) -> dict[Hashable, bool]:
+        if directory.slug in self._inactive:
+            return self._inactive[directory.slug]
         events = AuditEvent.objects.filter(kind=Kind.DIRECTORY_PERSON, data__directory=directory.slug)
+        if len(users) == 1:
+            events = events.alias(who=text_in_data("user")).filter(who=users[0])
         told = []
         for at, data in events.order_by("seq").values_list("at", "data").iterator():
             if data.get("change") in _DISABLING | _ENABLING:
                 told.append((at, data.get("user"), data["change"] in _DISABLING))
-        return self._then(told)
+        found = self._then(told)
+        if len(users) > 1:
+            self._inactive[directory.slug] = found
+        return found
 
     def _then(self, told: Iterable[tuple[datetime, Hashable, bool]]) -> dict[Hashable, bool]:
         """By whom it is told of: whether they were shut out at the moment."""
@@ -93,10 +132,3 @@ class PastState:
             else:
                 found.setdefault(who, not closed)
         return found
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from django.db import models
+from django.db import connection, models
 
 
 class AuditEvent(models.Model):
@@ -46,3 +46,13 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"head at {self.seq}"
+
+
+def text_in_data(key: Literal["person", "role_arn", "access_key_id", "rule", "user"]) -> models.Func:
+    """The text under a key of an event's `data`, spelt as the indexes of migration 0011 spell it."""
+    template = (
+        f"(%(expressions)s ->> '{key}')"
+        if connection.vendor == "postgresql"
+        else f"JSON_EXTRACT(%(expressions)s, '$.{key}')"
+    )
+    return models.Func("data", template=template, output_field=models.CharField())

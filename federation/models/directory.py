@@ -229,22 +229,40 @@ def nestings_at(directory: str, at: datetime, *, group_column: str) -> Nestings:
 
 
 def groups_at(
-    directory: str, subject: str, at: datetime, *, subject_column: str, group_column: str, nestings: Nestings
-) -> frozenset[str]:
-    """The groups that somebody was in at a past moment, also through others (`nestings_at`). Two statements."""
-    if subject_column == "id" and _as_id(subject) is None:
-        return frozenset()
-    of_person = {f"user__{subject_column}": subject, "user__directory": directory, "since__lte": at}
-    still = Membership.objects.filter(**of_person).values_list("group_id", f"group__{group_column}")
-    past = PastMembership.objects.filter(**of_person, until__gt=at).values_list("group_id", group_column)
+    directory: str, subjects: Iterable[str], at: datetime, *, subject_column: str, group_column: str, nestings: Nestings
+) -> dict[str, frozenset[str]]:
+    """The groups that each of them was in at a past moment, also through others (`nestings_at`); who was in none is not in it.
+
+    Two statements, however many they are.
+    """
+    of_people = {
+        f"user__{subject_column}__in": usable(subjects, subject_column),
+        "user__directory": directory,
+        "since__lte": at,
+    }
+    who = f"user__{subject_column}"
+    still = Membership.objects.filter(**of_people).values_list(who, "group_id", f"group__{group_column}")
+    past = PastMembership.objects.filter(**of_people, until__gt=at).values_list(who, "group_id", group_column)
+    found: dict[str, list[tuple[uuid.UUID, str]]] = {}
+    for subject, group, name in (*still, *past):
+        found.setdefault(str(subject), []).append((group, name))
+    return {subject: _with_those_above(groups, nestings) for subject, groups in found.items()}
+
+
+def _with_those_above(groups: Iterable[tuple[uuid.UUID, str]], nestings: Nestings) -> frozenset[str]:
     named: dict[uuid.UUID, str] = {}
-    waiting = [*still, *past]
+    waiting = list(groups)
     while waiting:
         group, name = waiting.pop()
         if group not in named:
             named[group] = name
             waiting += nestings.get(group, {}).items()
     return frozenset(filter(None, named.values()))
+
+
+def usable(subjects: Iterable[str], subject_column: str) -> list[str]:
+    """Those that the column can hold: where it is the id, what is one."""
+    return [subject for subject in subjects if subject_column != "id" or _as_id(subject) is not None]
 
 
 def _entry(rows: list[tuple[bool, bool, frozenset[str]]], contact: datetime | None) -> Entry:

@@ -12,17 +12,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import CharField, F, Func, Q, QuerySet, TextField, Value
+from django.db.models import F, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Concat
 
 from federation.audit.events import Kind
 from federation.errors import BadRequest
 from federation.models.accounts import Role
-from federation.models.audit import AuditEvent
+from federation.models.audit import AuditEvent, text_in_data
 from federation.models.audit_digest import DailyCount
 from federation.models.people import Person
 
@@ -188,16 +188,6 @@ def newest() -> int:
     return AuditEvent.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
-def _in_data(key: Literal["person", "role_arn", "access_key_id", "rule"]) -> Func:
-    """The text under a key of `data`, spelt as the indexes of migration 0011 spell it."""
-    template = (
-        f"(%(expressions)s ->> '{key}')"
-        if connection.vendor == "postgresql"
-        else f"JSON_EXTRACT(%(expressions)s, '$.{key}')"
-    )
-    return Func("data", template=template, output_field=CharField())
-
-
 def _found(wanted: AuditSearch) -> tuple[QuerySet[AuditEvent] | None, tuple[Person, ...]]:
     """The events by everything but words; None where nobody, or no role, is meant."""
     if any("\x00" in text for text in _texts(wanted)):
@@ -220,17 +210,17 @@ def _found(wanted: AuditSearch) -> tuple[QuerySet[AuditEvent] | None, tuple[Pers
         actors = [*ids, *(person.actor for person in people)]
         # Two indexes, one after the other: of an OR the planner may make a walk through everybody's events.
         theirs = AuditEvent.objects.filter(actor__in=actors, **span).values("seq")
-        about = AuditEvent.objects.alias(about=_in_data("person")).filter(about__in=ids, **span).values("seq")
+        about = AuditEvent.objects.alias(about=text_in_data("person")).filter(about__in=ids, **span).values("seq")
         rows = rows.filter(seq__in=theirs.union(about))
     if wanted.role:
         arns = _arns(wanted.role)
         if not arns:
             return None, people
-        rows = rows.alias(role=_in_data("role_arn")).filter(role__in=arns)
+        rows = rows.alias(role=text_in_data("role_arn")).filter(role__in=arns)
     if wanted.access_key_id:
-        rows = rows.alias(key=_in_data("access_key_id")).filter(key=wanted.access_key_id)
+        rows = rows.alias(key=text_in_data("access_key_id")).filter(key=wanted.access_key_id)
     if wanted.rule:
-        rows = rows.alias(rule=_in_data("rule")).filter(rule=wanted.rule)
+        rows = rows.alias(rule=text_in_data("rule")).filter(rule=wanted.rule)
     exact = {
         "actor": wanted.actor, "request_id": wanted.request_id, "address": wanted.address, "kind__in": kinds,
         "outcome__in": wanted.outcomes, "reason__in": wanted.reasons, **span,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -106,3 +107,12 @@ def test_entitlements_that_another_worker_is_at_fail_the_command(run, publish):
     leases.take("task:refresh_entitlements", timedelta(minutes=1))
     with pytest.raises(CommandError, match="Another worker is working out the entitlements now"):
         run("refresh", "entitlements")
+
+
+def test_what_the_roles_findings_are_is_a_sentence(run, publish):
+    publish()
+    said = run("refresh", "findings")
+    assert re.fullmatch(
+        r"\d+ account\(s\) examined, 0 finding\(s\) written or removed\. Look at them: manage\.py trust\n", said
+    )
+    assert run("refresh", "findings") == "No account or rule has changed since the roles were last examined.\n"

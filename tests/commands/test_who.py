@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
+from federation.models import Person
 from tests import cast
 
 READ = cast.role(cast.PROD, "ReadOnly")
@@ -27,6 +28,15 @@ def test_everybody_who_can_use_a_role_is_listed_with_the_rule(run, people):
     assert "alice@example.com  corp:alice  engineers-read-production" in said
     assert "bob" not in said
     assert said.endswith("1 person(s).\n")
+
+
+def test_whoever_has_the_role_and_signed_in_long_ago_is_listed_and_said_to(run, people):
+    """On Monday at nine nobody's sign-in is new, and everybody has what they had on Friday."""
+    Person.objects.filter(subject="alice").update(claims_at=timezone.now() - timedelta(days=3))
+    said = run("who", READ)
+    assert "corp:alice  engineers-read-production (must sign in again first)" in said
+    assert said.endswith("1 person(s); 1 of them must sign in first.\n")
+    assert json.loads(run("who", READ, "--json"))["must_sign_in"] is True
 
 
 def test_as_json_it_is_one_object_a_line(run, people):

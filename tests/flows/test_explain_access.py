@@ -136,12 +136,14 @@ def test_everybody_who_could_use_a_role(publish, sign_in_as, now):
     sign_in_as(cast.alice())
     sign_in_as(cast.bob())
     sign_in_as(cast.identity("eve", groups=("engineering",), now=now + DAY), at=now + DAY)
-    found = [(person.subject, rule) for person, rule in explain_access.who_could(READ, now=now + DAY / 2)]
+    found = [(person.subject, rule) for person, rule, _ in explain_access.who_could(READ, now=now + DAY / 2)]
     assert ("alice", "engineers-read-production") in found
     assert "bob" not in [subject for subject, _ in found]
-    then = [person.subject for person, _ in explain_access.who_could(READ, now=now + 9 * DAY, at=now + DAY / 2)]
+    then = [person.subject for person, *_ in explain_access.who_could(READ, now=now + 9 * DAY, at=now + DAY / 2)]
     assert then == ["alice"]
-    later = [person.subject for person, _ in explain_access.who_could(READ, now=now + 9 * DAY, at=now + 8 * DAY)]
+    later = [person.subject for person, *_ in explain_access.who_could(READ, now=now + 9 * DAY, at=now + 8 * DAY)]
     assert later == ["alice", "eve"]
-    approved = {p.subject: rule for p, rule in explain_access.who_could(cast.role(cast.PROD, "Administrator"), now=now)}
+    approved = {
+        p.subject: rule for p, rule, _ in explain_access.who_could(cast.role(cast.PROD, "Administrator"), now=now)
+    }
     assert all(rule.endswith("(with an approval)") for rule in approved.values())

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from federation.flows import explain_access, revoke
+from federation.flows import explain_access, past_state, revoke
 from federation.flows import push_directory as push
 from federation.flows.push_directory import Channel
 from federation.models import DirectoryGroup, DirectoryUser, PastNesting, current
@@ -47,7 +47,7 @@ class Town:
         push.patch_person(self.channel, person, {"Operations": [{"op": "replace", "path": "active", "value": active}]})
 
     def who(self, at):
-        return {person.subject for person, _ in explain_access.who_could(READ, now=self.now + 30 * DAY, at=at)}
+        return {person.subject for person, *_ in explain_access.who_could(READ, now=self.now + 30 * DAY, at=at)}
 
     def answer(self, person, at):
         story = explain_access.tell(person.pk, READ, now=self.now + 30 * DAY, at=at)
@@ -144,7 +144,7 @@ def test_before_the_directory_listed_somebody_they_could_not(town, sign_in_as):
 
 def test_now_those_who_have_never_signed_in_are_said_to_be(town):
     town.group("engineering", [town.person("alice"), town.person("bob")])
-    found = [(person.subject, rule) for person, rule in explain_access.who_could(READ, now=town.now)]
+    found = [(person.subject, rule) for person, rule, _ in explain_access.who_could(READ, now=town.now)]
     assert found == [(name, "engineers-read-production (has never signed in)") for name in ("alice", "bob")]
 
 
@@ -158,7 +158,22 @@ def test_the_log_and_the_groups_within_groups_are_read_once_for_everybody(
         users.append(town.person(name))
     town.group("engineering", users)
     current.mapping()
-    with django_assert_max_num_queries(
-        10 + 20 * 4
-    ):  # of each person: claims, row of the directory, memberships then and since
+    # Revision and what it is completed with, roles, people; the log twice; nestings twice; claims, rows, memberships twice.
+    with django_assert_max_num_queries(14):
         assert len(town.who(town.now)) == 20
+
+
+def test_of_one_person_the_log_of_that_person_is_read(town, sign_in_as, origin, monkeypatch):
+    alice, bob = (sign_in_as(cast.identity(name, groups=(), now=town.now), at=town.now) for name in ("alice", "bob"))
+    town.group("engineering", [town.person("alice"), town.person("bob")])
+    common = {"actor": "corp:carol", "why": "test", "origin": origin}
+    for person in (alice, bob):
+        revoke.revoke(person, disable=True, now=town.now, **common)
+        revoke.allow_again(person, now=town.now, **common)
+    town.set_active(str(DirectoryUser.objects.get(user_name="bob").pk), False)
+    town.next_day()
+    read, real = [], past_state.PastState._then
+    monkeypatch.setattr(past_state.PastState, "_then", lambda self, told: read.append(told) or real(self, told))
+    assert town.answer(alice, town.now)[0] == "allowed"
+    assert [{who for _, who, _ in told} for told in read] == [{str(alice.pk)}, set()]
+    assert "had disabled this person then" in town.answer(bob, town.now)[1]

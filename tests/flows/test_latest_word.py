@@ -301,7 +301,7 @@ def test_who_could_goes_by_the_directory(publish, sign_in_as, now):
     alice, bob, carol = (sign_in_as(cast.identity(name, groups=("engineering",))) for name in ("alice", "bob", "carol"))
     listed(now, "alice", ["engineering"])
     listed(now, "bob", [])
-    assert [person for person, _ in explain_access.who_could(READ, now=now)] == [alice]
+    assert [person for person, *_ in explain_access.who_could(READ, now=now)] == [alice]
     assert Person.objects.count() == 3
     assert bob != carol
 

@@ -61,7 +61,15 @@ class Command(GatewayCommand):
         counts = refresh_findings.refresh_findings(now=timezone.now())
         if counts is None:
             raise CommandError("Another worker is examining the roles now. Try again in two minutes.")
-        self.stdout.write(", ".join(f"{name}: {number}" for name, number in counts.items()))
+        examined, written, forgotten = counts["accounts"], counts["written"], counts["forgotten"]
+        if not examined and not forgotten:
+            self.stdout.write("No account or rule has changed since the roles were last examined.")
+            return
+        self.stdout.write(
+            f"{examined} account(s) examined, {written} finding(s) written or removed"
+            + (f", {forgotten} of accounts that are gone removed" if forgotten else "")
+            + ". Look at them: manage.py trust"
+        )
 
     def _catalogue(self, options: dict[str, Any]) -> None:
         now = timezone.now()

@@ -23,9 +23,10 @@ class Command(GatewayCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        count = 0
-        for person, rule in who_could(options["role_arn"], now=timezone.now(), at=moment(options["at"])):
+        count = old = 0
+        for person, rule, must_sign_in in who_could(options["role_arn"], now=timezone.now(), at=moment(options["at"])):
             count += 1
+            old += must_sign_in
             if options["json"]:
                 line = {
                     "name": person.name,
@@ -33,6 +34,7 @@ class Command(GatewayCommand):
                     "provider": person.provider,
                     "subject": person.subject,
                     "rule": rule,
+                    "must_sign_in": must_sign_in,
                 }
                 self.stdout.write(json.dumps(line, ensure_ascii=False))
             else:
@@ -40,4 +42,5 @@ class Command(GatewayCommand):
                     f"{person.name or person.subject}  {person.email}  {person.provider}:{person.subject}  {rule}"
                 )
         if not options["json"]:
-            self.stdout.write(f"{count} person(s).")
+            again = f"; {old} of them must sign in first" if old else ""
+            self.stdout.write(f"{count} person(s){again}.")
