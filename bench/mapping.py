@@ -71,7 +71,7 @@ def groups_of_a_person(seed: int, count: int, rules: int) -> frozenset[str]:
         elif roll < 0.20:
             groups.add(f"aws-{rng.randrange(rules * 15 // 100):04d}-{rng.choice(('dev', 'ops'))}")
         elif roll < 0.25:
-            groups.add(f"cloud-{rng.randrange(rules * 5 // 100):04d}-{rng.randrange(1, 101):012d}-Developer")
+            groups.add(f"cloud-{rng.randrange(max(1, rules * 5 // 100)):04d}-{rng.randrange(1, 101):012d}-Developer")
         else:
             groups.add(f"CN=mail list {rng.randrange(1_000_000)},OU=Groups,DC=example,DC=com")
     return frozenset(groups)

@@ -11,6 +11,7 @@ from federation.flows import refresh_catalogue as catalogue
 from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows import refresh_findings as findings
+from federation.flows import resume_lost as lost
 from federation.flows import rotate_keys as keys
 from federation.flows import verify_account as accounts
 from federation.flows import verify_audit as audit
@@ -29,6 +30,12 @@ def send_letters() -> None:
         runs.noted("send_letters", lambda: {"sent": letters.send_due(now=timezone.now())})
     else:
         runs.still_alive("send_letters", {"sent": 0})
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
+def resume_lost() -> None:
+    """Send the work again whose worker has died."""
+    runs.told("resume_lost", lost.resume_lost(now=timezone.now()))
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

@@ -168,6 +168,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     # Each directory is read when its own interval is over: this asks which.
     "refresh-directory": {"task": "federation.tasks.refresh_directory", "schedule": timedelta(minutes=1)},
+    # A dead worker's lease ends after 90 seconds.
+    "resume-lost": {
+        "task": "federation.tasks.resume_lost",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
     "refresh-findings": {"task": "federation.tasks.refresh_findings", "schedule": timedelta(minutes=5)},
     "rotate-keys": {"task": "federation.tasks.rotate_keys", "schedule": timedelta(hours=1)},
     "send-letters": {"task": "federation.tasks.send_letters", "schedule": timedelta(seconds=20)},

@@ -120,6 +120,14 @@ def still_alive(task: str, detail: Mapping[str, Any], *, every: timedelta = time
         noted(task, lambda: detail)
 
 
+def told(task: str, done: Sequence[str]) -> None:
+    """Note what a look every minute has done; where that was nothing, only now and then that it looked."""
+    if done:
+        noted(task, lambda: done)
+    else:
+        still_alive(task, {"done": []})
+
+
 def _finish(current: Run, outcome: TaskRun.Outcome, error: Exception | None) -> None:
     current.row.detail = current.detail
     _end(current.row, outcome, error)

@@ -19,7 +19,9 @@ SHOWN_RUNS = 50
 _LATE_SHARE = 0.5
 _LATE_LEAST = timedelta(minutes=5)
 # These look often whether there is something to do, and only what they did is a run: silence is no sign of anything.
-_ONLY_WHERE_NEEDED = frozenset({"refresh_entitlements", "refresh_directory", "digest_audit", "send_letters"})
+_ONLY_WHERE_NEEDED = frozenset(
+    {"refresh_entitlements", "refresh_directory", "digest_audit", "send_letters", "resume_lost"}
+)
 
 
 @dataclass(frozen=True, slots=True)

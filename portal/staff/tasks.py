@@ -32,6 +32,7 @@ WORDS: dict[str, tuple[str | Promise, str | Promise]] = {
     "send_letters": (_("Letters"), _("Sends the e-mail about requests for access; tries again where the server is away.")),
     "refresh_entitlements": (_("Entitlements"), _("Works out who has which role, for lists and reports.")),
     "refresh_findings": (_("Trust findings"), _("Examines the trust policies of roles whose account or mapping has changed.")),
+    "resume_lost": (_("Lost work"), _("Sends the work again whose worker has died in the middle.")),
     "rotate_keys": (_("Signing keys"), _("Publishes the next key, and later signs with it, when it is due.")),
     "digest_audit": (_("Daily figures"), _("Adds up the audit log by day, for charts and for who uses what.")),
     "purge_expired": (_("Clearing up"), _("Deletes sessions, codes and tokens that have expired.")),

@@ -165,6 +165,10 @@ class Celery:
         """Raises DemoFailed when it has ended."""
         self._child.check()
 
+    def process(self) -> psutil.Process:
+        """The program itself."""
+        return psutil.Process(self._child.pid)
+
     def children(self) -> list[psutil.Process]:
         """Its pool's processes, and an embedded beat."""
         return psutil.Process(self._child.pid).children(recursive=True)

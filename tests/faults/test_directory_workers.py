@@ -22,7 +22,7 @@ from tests.faults.test_workers import WORKER, Database, sender
 from tests.live import mapping_document
 from tests.peers.slapd import BASE, READER, READER_PASSWORD, Authority, Slapd, person_dn
 
-READ = "federation.tasks.refresh_directory"
+READ, RESUME = "federation.tasks.refresh_directory", "federation.tasks.resume_lost"
 PEOPLE = 40
 
 
@@ -176,6 +176,25 @@ def test_killed_in_the_middle_it_is_done_by_the_next_and_nothing_is_half(town: T
         wait_until(lambda: town.runs()[-1] == "ok", "and says so")
     assert town.runs() == ["lost", "ok"]
     assert (town.people(), town.told_since()) == (PEOPLE, 1)
+
+
+def test_killed_with_all_its_processes_its_work_does_not_wait_for_redis(town: Town) -> None:
+    """A lost machine gives no message back, and Redis does after an hour: beat's next look finds the run by its lease."""
+    with town.worker("lost") as worker, town.stopped():
+        town.send()
+        wait_until(town.is_being_read, "the worker waits for the directory")
+        for process in (worker.process(), *worker.children()):
+            process.kill()
+    queue = redis.Redis.from_url(town.redis.url)
+    assert (town.people(), int(queue.llen("celery")), int(queue.hlen("unacked"))) == (0, 0, 1)
+    town.time_passes()
+    with town.worker("next"):
+        sender(town.redis.url).send_task(RESUME)
+        wait_until(lambda: town.memberships() == PEOPLE, "the next one does it")
+        wait_until(lambda: town.runs()[-1] == "ok", "and says so")
+    assert town.runs() == ["lost", "ok"]
+    assert (town.people(), town.told_since()) == (PEOPLE, 1)
+    queue.delete("unacked", "unacked_index")
 
 
 def test_two_workers_and_the_work_sent_many_times_do_it_once(town: Town) -> None:
