@@ -36,6 +36,11 @@ def session_name(directory: Directory, subject: str) -> str:
     return f"{directory.slug}/{subject}"
 
 
+def is_newcomer(actor: str) -> bool:
+    """Whether `Person.actor` is that of one of these: see `session_name`."""
+    return "/" in actor.partition(":")[2]
+
+
 def newcomers(directory: Directory, *, now: datetime) -> Iterator[list[Person]]:
     """Everybody whom the directory lists as active and who has never signed in, at most AT_ONCE at a time, by id.
 

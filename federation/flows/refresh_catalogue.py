@@ -172,18 +172,13 @@ def _take_organization(
     sources.brake(
         ORGANIZATION, change, now=now, effect=lambda: catalogue_effect.effect_of_accounts(_of_the_organization_alone(change.removed))
     )  # fmt: skip
-    _brake_on_marks(known, records, now)
+    listed = [_account_row(record, partition_name, now) for record in found]
+    _brake_on_marks(known, records, listed, now)
     with transaction.atomic():
         if not lease.is_ours():
             raise leases.LeaseLost(ORGANIZATION)
-        rows = [
-            OrganizationAccount(
-                id=record.id, name=record.name, email=record.email, partition=partition_name, state=record.state,
-                organizational_unit=record.organizational_unit, organizational_unit_id=record.organizational_unit_id,
-                tags=dict(record.tags), present=True, first_seen_at=now, removed_at=None,
-            )
-            for record in (records[account_id] for account_id in (*change.added, *change.changed))
-        ]  # fmt: skip
+        touched = {*change.added, *change.changed}
+        rows = [row for row in listed if row.id in touched]
         OrganizationAccount.objects.bulk_create(
             rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["id"], update_fields=_ACCOUNT_COLUMNS
         )
@@ -192,24 +187,33 @@ def _take_organization(
     return len(rows) + len(change.removed)
 
 
+def _account_row(record: organizations.AccountRecord, partition_name: str, now: datetime) -> OrganizationAccount:
+    return OrganizationAccount(
+        id=record.id, name=record.name, email=record.email, partition=partition_name, state=record.state,
+        organizational_unit=record.organizational_unit, organizational_unit_id=record.organizational_unit_id,
+        tags=dict(record.tags), present=True, first_seen_at=now, removed_at=None,
+    )  # fmt: skip
+
+
 def _brake_on_marks(
-    before: Mapping[str, organizations.AccountRecord], after: Mapping[str, organizations.AccountRecord], now: datetime
+    before: Mapping[str, organizations.AccountRecord],
+    after: Mapping[str, organizations.AccountRecord],
+    listed: Sequence[OrganizationAccount],
+    now: datetime,
 ) -> None:
-    """Hold an answer in which many accounts that stay are suddenly no longer active, or have lost their tags.
+    """Hold an answer in which many accounts that stay are suddenly no longer active, or have lost their tags. `listed`: all of it.
 
     Attack, or mishap: an answer without tags unmarks production everywhere, and every deny that chooses accounts by a tag is gone.
     """
     stay = before.keys() & after.keys()
-    inactive = [key for key in stay if before[key].state == "ACTIVE" != after[key].state]
-    for what, effect in (
-        (_tag_marks, None),
-        (_active_mark, lambda: catalogue_effect.effect_of_accounts(_of_the_organization_alone(inactive))),
-    ):
+    for what in (_tag_marks, _active_mark):
         had = dict.fromkeys((mark for key in stay for mark in what(before[key])), "")
         has = dict.fromkeys((mark for key in stay for mark in what(after[key])), "")
         found = difference(had, has)
         if len(found.removed) > FEW:
-            sources.brake(ORGANIZATION, found, now=now, effect=effect)
+            sources.brake(
+                ORGANIZATION, found, now=now, effect=lambda: catalogue_effect.effect_of_listing(listed, now=now)
+            )
 
 
 def _tag_marks(record: organizations.AccountRecord) -> Iterator[str]:

@@ -7,6 +7,7 @@ request of every process; the memory only saves parsing the same revision again.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -105,11 +106,11 @@ def _newest() -> tuple[tuple[int, str, int, int], str | None]:
     return (number, sha256, organization or 0, role_tags or 0), keys or ""
 
 
-def _with_organization(document: Document) -> Document:
+def _with_organization(document: Document, rows: Iterable[OrganizationAccount]) -> Document:
     """The document with what the organization says of its accounts: unit and tags, below the document's own; and the
     accounts that the document does not name, if they are active.
     """
-    listed = {row.id: row for row in OrganizationAccount.objects.filter(present=True)}
+    listed = {row.id: row for row in rows}
     accounts = []
     for account in document.accounts:
         row = listed.pop(account.id, None)
@@ -133,10 +134,15 @@ def _unit_ids(row: OrganizationAccount) -> tuple[str, ...]:
     return tuple(row.organizational_unit_id.split("/")) if row.organizational_unit_id else ()
 
 
-def completed(document: Document) -> Document:
-    """The document with what is known from outside: the organization's accounts, and the rules of the roles' own tags."""
-    if OrganizationAccount.objects.exists():
-        document = _with_organization(document)
+def completed(document: Document, listed: Iterable[OrganizationAccount] | None = None) -> Document:
+    """The document with what is known from outside: the organization's accounts, and the rules of the roles' own tags.
+
+    `listed`: accounts to take for the organization's, instead of those that it listed last.
+    """
+    if listed is None and OrganizationAccount.objects.exists():
+        listed = OrganizationAccount.objects.filter(present=True)
+    if listed is not None:
+        document = _with_organization(document, listed)
     return with_delegated(document, tagged_roles()) if document.delegations else document
 
 
@@ -155,12 +161,22 @@ def mapping() -> CurrentMapping:
         with _lock:
             held = _still(newest)
             if held is None:
-                text = MappingRevision.objects.values_list("text", flat=True).get(pk=newest[0]) if newest[0] else _EMPTY
-                document = completed(parse(text))
+                document = completed(parse(_text(newest[0])))
                 held = _mapping = CurrentMapping(*newest, document, compile_mapping(document), keys)
     if held.keys != keys:
         held = _mapping = replace(held, keys=keys)
     return held
+
+
+def _text(number: int) -> str:
+    return MappingRevision.objects.values_list("text", flat=True).get(pk=number) if number else _EMPTY
+
+
+def in_force_with(listed: Iterable[OrganizationAccount]) -> CurrentMapping:
+    """The mapping as it would be with these accounts in the organization: for previews."""
+    held = mapping()
+    document = completed(parse(_text(held.number)), listed)
+    return replace(held, document=document, compiled=compile_mapping(document))
 
 
 def _still(newest: tuple[int, str, int, int]) -> CurrentMapping | None:

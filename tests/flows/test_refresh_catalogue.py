@@ -513,22 +513,55 @@ def test_an_organization_that_shrinks_says_who_would_lose_what(organization, pub
     assert {role.role_arn for role in line.lost} == {cast.role(f"{n:012}", "Own") for n in range(3, 21)}
 
 
-@pytest.mark.parametrize(
-    ("change", "mark"),
-    [({"tags": {}}, "000000000001: production"), ({"tags": {"environment": "sandbox"}}, "000000000001: production"), ({"state": "SUSPENDED"}, "000000000001: active")],
-)  # fmt: skip
-def test_an_organization_whose_accounts_lose_their_marks_is_held(organization, now, origin, change, mark):
-    """Attack: without tags nothing is production any more, and a deny by tag finds no account."""
+def lose_their_marks(organization, change, now) -> list[Member]:
+    """Twenty of the organization's accounts, which it lists otherwise an hour later."""
     few = organization.members
     many = [Member(f"{n:012}", f"a{n}", "ou-1", tags={"environment": "production"}) for n in range(1, 21)]
     organization.members = [*few, *many]
     read_organization(now)
     organization.members = [*few, *(replace(member, **change) for member in many)]
     assert read_organization(now + HOUR).outcome == "held"
+    return many
+
+
+@pytest.mark.parametrize(
+    ("change", "mark"),
+    [({"tags": {}}, "000000000001: production"), ({"tags": {"environment": "sandbox"}}, "000000000001: production"), ({"state": "SUSPENDED"}, "000000000001: active")],
+)  # fmt: skip
+def test_an_organization_whose_accounts_lose_their_marks_is_held(organization, now, origin, change, mark):
+    """Attack: without tags nothing is production any more, and a deny by tag finds no account."""
+    lose_their_marks(organization, change, now)
     assert mark in HeldAnswer.objects.get().summary["examples"]
     assert sum(is_production(account) for account in current.mapping().document.accounts) == 22
     sources.decide("organization", accept=True, actor="carol", origin=origin, now=now + 2 * HOUR)
     assert read_organization(now + 3 * HOUR) == flow.Refreshed("organization", "ok", count=24, written=20)
+
+
+@pytest.mark.parametrize(("change", "gained"), [({"tags": {}}, True), ({"state": "SUSPENDED"}, False)])
+def test_an_organization_whose_accounts_lose_their_marks_says_for_whom(
+    organization, publish, sign_in_as, now, change, gained
+):
+    """A tag that is gone can give as well as take: a deny had chosen the accounts by it."""
+    rules = (
+        "  - {name: everywhere, when: {groups: [engineering]}, allow: {roles: [Own, Root], accounts: {organizational_units: ['/Workloads']}}}\n"
+        "  - {name: marked, when: {groups: [engineering]}, allow: {roles: [Tagged], accounts: {tags: {environment: production}}}}\n"
+        "  - {name: not-there, when: {groups: [engineering]}, deny: {roles: [Root], accounts: {tags: {environment: production}}}}\n"
+    )
+    publish(cast.DOCUMENT.replace("mapping:\n", f"mapping:\n{rules}"))
+    for person in (cast.alice(), cast.bob()):
+        sign_in_as(person)
+    many = lose_their_marks(organization, change, now)
+    (line,) = directories.held()
+    lost, won = (
+        {role.role_arn: role.who for role in listed if role.role_arn.rpartition("/")[2] in {"Own", "Root", "Tagged"}}
+        for listed in (line.lost, line.gained)
+    )
+    gone = {"Tagged"} if gained else {"Own", "Tagged"}
+    assert lost == {cast.role(one.id, name): ("Alice",) for one in many for name in gone}
+    # Bob is a contractor: no deny keeps him out of what is no longer marked.
+    comes = {"Root": ("Alice", "Bob"), "Own": ("Bob",)} if gained else {}
+    assert won == {cast.role(one.id, name): who for one in many for name, who in comes.items()}
+    assert sum(is_production(account) for account in current.mapping().document.accounts) == 22
 
 
 def test_a_few_accounts_may_be_tagged_otherwise_and_all_with_another_value(organization, now):
