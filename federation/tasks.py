@@ -5,8 +5,8 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
+from federation.flows import certificate_letters, letters, provider_documents, purge, runs
 from federation.flows import digest_audit as audit_digest
-from federation.flows import letters, provider_documents, purge, runs
 from federation.flows import refresh_catalogue as catalogue
 from federation.flows import refresh_directory as directories
 from federation.flows import refresh_entitlements as entitlements
@@ -19,8 +19,9 @@ from federation.flows import verify_audit as audit
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]
 def refresh_provider_documents() -> None:
-    """Fetch identity provider metadata ahead of its end."""
+    """Fetch identity provider metadata ahead of its end, and write to the owners where a certificate comes to its own."""
     runs.noted("refresh_provider_documents", lambda: provider_documents.refresh_all(now=timezone.now()))
+    certificate_letters.tell_owners(now=timezone.now())
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator,unused-ignore]

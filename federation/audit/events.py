@@ -39,6 +39,7 @@ class Kind(StrEnum):
     TOKEN_REUSED = "token.reused"
     TOKEN_REFUSED = "token.refused"
     PROVIDER_DOCUMENTS = "provider.documents"
+    PROVIDER_CERTIFICATE_ENDS = "provider.certificate_ends"
     PROVIDER_TESTED = "provider.tested"
     ANSWER_DECIDED = "answer.decided"
     DIRECTORY_PERSON = "directory.person"

@@ -27,7 +27,7 @@ _AT_ONCE = 100
 def write(to: Iterable[str], *, subject: str, body: str, now: datetime) -> int:
     """One letter to each address, inside the caller's transaction. Returns how many; none where no mail server is set.
 
-    `subject`: a sentence, `body`: as `in_our_language` gives it.
+    `subject`: a sentence, `body`: as `body` gives it.
 
     An address that is none is left out: a claim of somebody's provider must not hold up the letters to the others.
     """
@@ -46,6 +46,13 @@ def in_our_language(text: str) -> str:
     """A sentence in the language of letters: whoever gets one may never have told us theirs."""
     with translation.override(settings.ROLEGATE_LETTER_LANGUAGE):
         return translated(text, translation.gettext)
+
+
+def body(text: str, path: str) -> str:
+    """The text in the language of letters, and the page of ours to look at; no line has characters that are not seen."""
+    told = in_our_language(text)
+    lines = "\n".join(one_line(line) if line.strip() else "" for line in told.split("\n"))
+    return f"{lines}\n\n{settings.ROLEGATE_URL}{path}\n"
 
 
 def one_line(text: str) -> str:

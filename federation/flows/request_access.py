@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from federation.audit.events import Kind, Origin
@@ -410,7 +409,5 @@ def _letter(request: AccessRequest, planned: Plan) -> str:
 
 
 def letters_body(text: str, request: AccessRequest) -> str:
-    """The text, and where to look at the request; every line without characters that are not seen."""
-    told = letters.in_our_language(text)
-    lines = "\n".join(letters.one_line(line) if line.strip() else "" for line in told.split("\n"))
-    return f"{lines}\n\n{settings.ROLEGATE_URL}/requests/{request.pk}/\n"
+    """The text, and where to look at the request."""
+    return letters.body(text, f"/requests/{request.pk}/")

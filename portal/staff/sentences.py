@@ -44,6 +44,9 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ("token.reused", ""): _("A refresh token of {actor} came a second time; its whole family is revoked."),
     ("token.refused", ""): _("A bearer token was refused: {reason}."),
     ("provider.documents", ""): _("{source} names certificates, keys or addresses that are new."),
+    ("provider.certificate_ends", ""): _(
+        "The owners were told that the last certificate of {provider} ends on {ends}."
+    ),
     ("answer.decided", ""): _("{actor} decided about the held answer of {source}: {decision}."),
     ("directory.person", ""): _("The directory {directory} says of {user_name}: {change}."),
     ("directory.group", "ok"): _("The directory {directory} says of the group {group_name}: {change}."),
