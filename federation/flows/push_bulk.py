@@ -56,22 +56,24 @@ def run(channel: Channel, payload: Mapping[str, Any]) -> dict[str, Any]:
         not isinstance(most_errors, int) or isinstance(most_errors, bool) or most_errors < 1
     ):
         raise scim.ScimRefused("invalidValue", "failOnErrors is a number of 1 or more.")
-    accepted = push.hold_departures(channel, _departures(listed))
+    going = list(_departures(listed))
+    people, groups = ([key for kind, key in going if kind == wanted] for wanted in ("User", "Group"))
+    accepted = push.hold_departures(channel, people, groups)
     done = scim.bulk_response(_Run(channel, listed, most_errors).results())
     if accepted:
         push.let_through(channel)
     return done
 
 
-def _departures(listed: list[Any]) -> Iterator[str]:
-    """The ids of the people whom these operations delete or disable."""
+def _departures(listed: list[Any]) -> Iterator[tuple[str, str]]:
+    """Kind and id of the people whom these operations delete or disable, and of the groups that they delete."""
     for entry in listed:
         try:
             operation = _read(entry)
         except RolegateError:
             continue
-        if operation.kind == "User" and (operation.method == "DELETE" or _disables(operation)):
-            yield operation.resource_id
+        if operation.method == "DELETE" or (operation.kind == "User" and _disables(operation)):
+            yield operation.kind, operation.resource_id
 
 
 def _disables(operation: _Operation) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -24,7 +24,7 @@ from django.db.models import Exists, OuterRef
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
 from federation.directory import scim
-from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, hold
+from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, HoldReason, LetThrough, hold
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import revoke, sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
@@ -229,35 +229,51 @@ def _subject(channel: Channel, row: DirectoryUser) -> str:
     return str(getattr(row, subject_column(channel.directory)))
 
 
-def hold_departures(channel: Channel, user_ids: Iterable[str]) -> bool:
-    """Return if one request may disable or delete all these people, else note it and raise AnswerHeld.
+def hold_departures(channel: Channel, user_ids: Iterable[str], group_ids: Iterable[str]) -> bool:
+    """Return if one request may disable or delete all these people, and delete all these groups, else note it and raise AnswerHeld.
 
     True where a person has accepted it: call `let_through` when it is done.
     """
-    slug, ids = channel.directory.slug, {UUID(text) for text in user_ids if scim.canonical_id(text)}
+    slug = channel.directory.slug
+    ids, of_groups = ({UUID(text) for text in texts if scim.canonical_id(text)} for texts in (user_ids, group_ids))
     active = DirectoryUser.objects.filter(directory=slug, deleted_at=None, active=True)
+    known = DirectoryGroup.objects.filter(directory=slug)
     going = dict(active.filter(pk__in=ids).values_list("pk", "user_name"))
-    if len(going) <= FEW:
+    groups = dict(known.filter(pk__in=of_groups).values_list("pk", "display_name"))
+    people: Difference[str] = Difference((), (), tuple(sorted(going.values())), unchanged=active.count() - len(going))
+    # Their people are counted group by group. Of many small groups, each may go.
+    named = tuple(sorted(f"group:{name}" for name in groups.values()))
+    others: Difference[str] = Difference((), (), named, unchanged=known.count() - len(groups))
+    why = next((held for one in (people, others) if len(one.removed) > FEW and (held := hold(one))), "")
+    if not why:
         return False
-    found: Difference[str] = Difference((), (), tuple(sorted(going.values())), unchanged=active.count() - len(going))
     key = f"{HELD_BULK}{slug}"
-    if not hold(found):
-        return False
+    both: Difference[str] = Difference(
+        (), (), tuple(sorted((*people.removed, *named))), unchanged=people.unchanged + others.unchanged
+    )
     sources.attempted(key, now=channel.now)
     try:
-        sources.brake(
-            key, found, now=channel.now, about=f"{slug}: many people at once",
-            effect=lambda: effect_of(channel.directory, Shift(gone=going.keys()), now=channel.now),
+        sources.stop(
+            key, why, both, now=channel.now, about=f"{slug}: many people or groups at once",
+            effect=lambda: effect_of(channel.directory, Shift(gone=going.keys(), groups=groups.keys()), now=channel.now),
+            beyond=lambda accepted: _beyond(accepted, (people, others), both),
         )  # fmt: skip
     except sources.AnswerHeld as error:
         sources.failed(key, error, now=channel.now)
         raise sources.AnswerHeld(
             error.reason,
             detail=error.detail,
-            sentence=f"This disables or deletes {len(going)} of {found.before} people at once, so it waits for a person at the gateway: "
-            f"manage.py held accept {key}. Nothing of it is done; send the same again afterwards. One person alone is disabled at once.",
+            sentence=f"This disables or deletes {len(going)} of {people.before} people and {len(groups)} of {others.before} groups at once, "
+            f"so it waits for a person at the gateway: manage.py held accept {key}. Nothing of it is done; send the same again "
+            "afterwards. One person alone is disabled at once.",
         ) from error
     return True
+
+
+def _beyond(accepted: LetThrough, parts: Iterable[Difference[str]], both: Difference[str]) -> HoldReason:
+    back = accepted.not_in(both.removed)
+    held = (accepted.beyond_part(one, one.removed, back=back, least=FEW + 1) for one in parts)
+    return next((why for why in held if why), "")
 
 
 def let_through(channel: Channel) -> None:
@@ -437,10 +453,10 @@ def _change_members(
     people = members.present(DirectoryUser, slug, change.added) if change.added else set()
     groups = members.present(DirectoryGroup, slug, change.added - people) if change.added - people else set()
     _refuse_strangers(group, change, people, groups)
-    leaving, leaving_groups = _who_goes(group, change, people, groups)
-    removed, there = {*leaving.values(), *(f"group:{name}" for name in leaving_groups.values())}, None
-    if leaving_groups:
-        through, there = _through_groups(group, leaving, leaving_groups, people, groups)
+    moving = _Moving(group, *_who_goes(group, change, people, groups), people, groups)
+    removed, there = moving.removed, None
+    if moving.leaving_groups:
+        through, there = moving.through_groups()
         removed |= through
     found: Difference[str] = Difference(tuple(sorted(change.added)), (), tuple(sorted(removed)), unchanged=0)
     if len(removed) > FEW and found.removal_digest != accepted:
@@ -448,7 +464,8 @@ def _change_members(
             there = Membership.objects.filter(group=group).count() + GroupNesting.objects.filter(parent=group).count()
         found = Difference(found.added, (), found.removed, unchanged=max(0, there - len(removed)))
         if hold(found):
-            raise _Held(group, found, _shift(group, leaving, leaving_groups, people, groups))
+            raise _Held(group, found, moving.shift())
+    leaving, leaving_groups = moving.leaving, moving.leaving_groups
     if leaving:
         members.end_members(group, leaving, now)
     if leaving_groups:
@@ -464,44 +481,48 @@ def _change_members(
     return added, {**leaving, **leaving_groups}
 
 
-def _shift(
-    group: DirectoryGroup,
-    leaving: Mapping[str, str],
-    leaving_groups: Mapping[str, str],
-    people: Iterable[str],
-    groups: Iterable[str],
-) -> Shift:
-    return Shift(
-        leaving={group.pk: frozenset(_uuids(leaving))},
-        nestings=frozenset((group.pk, child) for child in _uuids(leaving_groups)),
-        coming={group.pk: frozenset(_uuids(people))},
-        nested=frozenset((group.pk, child) for child in _uuids(groups)),
-    )
+class _Moving(NamedTuple):
+    """Who leaves a group and who comes into it: ids, and names of those who leave."""
 
+    group: DirectoryGroup
+    leaving: Mapping[str, str]
+    leaving_groups: Mapping[str, str]
+    people: set[str]
+    groups: set[str]
 
-def _through_groups(
-    group: DirectoryGroup,
-    leaving: Mapping[str, str],
-    leaving_groups: Mapping[str, str],
-    people: Iterable[str],
-    groups: Iterable[str],
-) -> tuple[set[str], int]:
-    """Names of those who are no longer in the group once the groups within it have left, and how many people are in it now,
-    however deep, with the groups that are in it themselves: of a group of groups nobody may be a member themselves.
-    """
-    nested = GroupNesting.objects.filter(parent__directory=group.directory)
-    inside = turned(nested.values_list("child_id", "parent_id"))
-    own = inside.get(group.pk, set())
-    inside_after = {**inside, group.pk: own - set(_uuids(leaving_groups)) | set(_uuids(groups))}
-    had = _people_of(closure([group.pk], inside))
-    has = _people_of(closure([group.pk], inside_after) - {group.pk})
-    has |= _people_of([group.pk]) - set(_uuids(leaving)) | set(_uuids(people))
-    gone = sorted(had - has)
-    names = set[str]()
-    for begin in range(0, len(gone), _AT_ONCE):
-        some = DirectoryUser.objects.filter(pk__in=gone[begin : begin + _AT_ONCE])
-        names.update(some.values_list("user_name", flat=True))
-    return names, len(had) + len(own)
+    @property
+    def removed(self) -> set[str]:
+        """Names of those who leave, as a person is shown them."""
+        return {*self.leaving.values(), *(f"group:{name}" for name in self.leaving_groups.values())}
+
+    def shift(self) -> Shift:
+        """The same, for working out what it means."""
+        key = self.group.pk
+        return Shift(
+            leaving={key: frozenset(_uuids(self.leaving))},
+            nestings=frozenset((key, child) for child in _uuids(self.leaving_groups)),
+            coming={key: frozenset(_uuids(self.people))},
+            nested=frozenset((key, child) for child in _uuids(self.groups)),
+        )
+
+    def through_groups(self) -> tuple[set[str], int]:
+        """Names of those who are no longer in the group once the groups within it have left, and how many people are in it now,
+        however deep, with the groups that are in it themselves: of a group of groups nobody may be a member themselves.
+        """
+        key = self.group.pk
+        nested = GroupNesting.objects.filter(parent__directory=self.group.directory)
+        inside = turned(nested.values_list("child_id", "parent_id"))
+        own = inside.get(key, set())
+        inside_after = {**inside, key: own - set(_uuids(self.leaving_groups)) | set(_uuids(self.groups))}
+        had = _people_of(closure([key], inside))
+        has = _people_of(closure([key], inside_after) - {key})
+        has |= _people_of([key]) - set(_uuids(self.leaving)) | set(_uuids(self.people))
+        gone = sorted(had - has)
+        names = set[str]()
+        for begin in range(0, len(gone), _AT_ONCE):
+            some = DirectoryUser.objects.filter(pk__in=gone[begin : begin + _AT_ONCE])
+            names.update(some.values_list("user_name", flat=True))
+        return names, len(had) + len(own)
 
 
 def _people_of(groups: Iterable[UUID]) -> set[UUID]:

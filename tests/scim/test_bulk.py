@@ -151,6 +151,26 @@ def test_many_at_once_wait_for_a_person(directory, origin, clock, way):
         assert bulk(directory, *everyone).status_code == 409
 
 
+def test_many_small_groups_deleted_at_once_wait_for_a_person(directory, origin, clock):
+    """From each of them everybody may go; all of them at once is a filter that has changed."""
+    alice, bob = directory.people(2)
+    groups = [directory.group(f"g{number:02}", [alice, bob]) for number in range(12)]
+    everything = [{"method": "DELETE", "path": f"/Groups/{group}"} for group in groups[:6]]
+    answer = bulk(directory, *everything)
+    assert error_of(answer) == (409, "", "answer_held")
+    assert "0 of 2 people and 6 of 12 groups" in answer.json()["detail"]
+    held = HeldAnswer.objects.get()
+    assert (held.summary["examples"][0], held.summary["removed"]) == ("group:g00", 6)
+    assert DirectoryGroup.objects.count() == 12
+    assert statuses(bulk(directory, *everything[:2])) == ["204"] * 2
+
+    clock.forward(minutes=1)
+    sources.decide("bulk:staff", accept=True, actor="carol", origin=origin, now=clock.now)
+    clock.forward(minutes=1)
+    assert set(statuses(bulk(directory, *everything))) == {"204", "404"}
+    assert DirectoryGroup.objects.count() == 6
+
+
 def test_what_disables_nobody_is_not_held(directory):
     people = directory.people(6)
     change = {"op": "replace", "path": "title", "value": "Dr"}
