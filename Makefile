@@ -18,7 +18,7 @@ demo: .venv/.installed-demo
 
 # WORKERS=1 runs the tests in one process; TESTS="tests/attacks -k replay" runs some of them.
 test: .venv/.installed-dev
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: .venv/.installed-dev
 	.venv/bin/ruff check .

@@ -8,11 +8,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, settings
 
 from tests import cast
 
-pytest_plugins = ["tests.no_skips"]
+pytest_plugins = ["tests.no_skips", "tests.long_first"]
 
 # A machine that is busy with something else makes no property false.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,6 +49,15 @@ def django_db_setup(django_db_setup, django_db_blocker):
             with connection.cursor() as cursor:
                 for trigger, table in cast.NO_TRUNCATE.items():
                     cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_keys_are_read_once():
+    """Reading an RSA key checks its numbers, for 33 ms. Each test begins without signers, and the keys are always the same ones."""
+    read = serialization.load_pem_private_key
+    serialization.load_pem_private_key = functools.lru_cache(maxsize=64)(read)
+    yield
+    serialization.load_pem_private_key = read
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import secrets
 import sys
 import traceback
 from collections import defaultdict
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 import structlog
@@ -262,14 +263,21 @@ class Watch:
             if kinds:
                 heard.append((where, kinds, str(text)[:3000]))
 
-        for line in self.log.splitlines():
-            judge("log", line)
-        for text in self.raw:
-            judge("log before redaction", text, set(self._quoting))
-        for text in self.errors:
-            judge("exception", text, set(self._quoting))
-        for text in self.reprs:
-            judge("repr", text, set(self._quoting))
+        def judge_all(where: str, texts: Iterable[str], but: set[str] | frozenset[str] = frozenset()) -> None:
+            """Each by itself where there is something in all of them together, which is seven times quicker to know."""
+            different = list(dict.fromkeys(texts))
+            if found("\n".join(different), but=but):
+                for text in different:
+                    judge(where, text, but)
+
+        quoted = set(self._quoting)
+        for where, texts, but in (
+            ("log", self.log.splitlines(), frozenset()),
+            ("log before redaction", self.raw, quoted),
+            ("exception", self.errors, quoted),
+            ("repr", self.reprs, quoted),
+        ):
+            judge_all(where, texts, but)
         for method, path, status, headers, body in self.answers:
             allowed = [
                 entry for entry in CARRIES if entry[0] == method and re.fullmatch(entry[1], path) and entry[2] == status
@@ -278,10 +286,12 @@ class Watch:
                 may = set().union(*(entry[4] for entry in allowed if entry[3] == place))
                 self.carried |= found(text) & may
                 judge(f"{method} {path} {status} {place}", text, may)
+        rows: dict[str, list[str]] = defaultdict(list)
         for table, row in stored():
-            judge(f"table {table}", row)
-        for line in export.lines():
-            judge("audit export", line)
+            rows[table].append(row)
+        for table, texts in rows.items():
+            judge_all(f"table {table}", texts)
+        judge_all("audit export", export.lines())
         if capfd is not None:
             out, err = capfd.readouterr()
             judge("standard output", out)

@@ -12,6 +12,7 @@ import yaml
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.iam.models import iam_backends
 
 from demo.aws import registry
 from federation.aws.trust import examine, gateway_trust
@@ -48,10 +49,18 @@ def now():
 
 @pytest.fixture
 def books(aws, publish, monkeypatch):
-    """The local AWS with the gateway's documents served, and two accounts in which nothing is set up."""
+    """The local AWS with the gateway's documents served, and accounts in which nothing is set up."""
     publish(DOCUMENT)
     monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", aws.url)
-    return aws
+    # moto keeps one state for the process: roles that other files' tests have made in these accounts are put aside meanwhile.
+    listed = [iam_backends[account]["aws"].roles for account in (SAML, OIDC, FRESH)]
+    aside = [dict(roles) for roles in listed]
+    for roles in listed:
+        roles.clear()
+    yield aws
+    for roles, others in zip(listed, aside, strict=True):
+        roles.clear()
+        roles.update(others)
 
 
 def resolved(value, account):

@@ -55,7 +55,9 @@ class Browser(Client):
 
 
 def soup(answer):
-    return BeautifulSoup(answer.content, "html.parser")
+    # lxml is three times quicker, and makes a whole page out of a piece of one.
+    whole = answer.content.lstrip()[:9].lower() == b"<!doctype"
+    return BeautifulSoup(answer.content, "lxml" if whole else "html.parser")
 
 
 def text_of(answer):
