@@ -57,7 +57,7 @@ class TrialFaulty(BadRequest):
 
 
 class SecretOfAnother(ConfigurationError):
-    """The entry names a secret that a provider in force uses for another issuer."""
+    """The entry names a secret that a provider in force uses for another issuer, or a directory to be read."""
 
     code = "secret_of_another_provider"
     status = 403
@@ -188,17 +188,21 @@ def begin_test(person: Person, trial_id: UUID, *, origin: Origin, now: datetime)
 
 
 def _secret(provider: IdentityProvider) -> str:
-    """The client secret in clear. Attack: an owner alone learns another provider's secret by testing an issuer of their own."""
+    """The client secret in clear. Attack: an owner alone learns the secret of another provider, or the password that reads a
+    directory, by testing an issuer of their own.
+    """
     own = provider.oidc
     if own is None:
         return ""
-    for other in current.mapping().document.identity_providers:
-        theirs = other.client
-        if theirs is None or theirs.issuer == own.issuer:
-            continue
-        shared = set(_REFERENCE.findall(theirs.client_secret)) & set(_REFERENCE.findall(own.client_secret))
-        if shared or (own.client_secret and theirs.client_secret == own.client_secret):
-            raise SecretOfAnother("secret_of_another_provider", detail=other.slug)
+    document = current.mapping().document
+    clients = [(one.slug, one.client) for one in document.identity_providers]
+    held = [(slug, client.client_secret, client.issuer) for slug, client in clients if client is not None]
+    held += [(one.slug, one.ldap.password, "") for one in document.directories if one.ldap]
+    named = set(_REFERENCE.findall(own.client_secret))
+    for slug, secret, issuer in held:
+        same = bool(own.client_secret) and secret == own.client_secret
+        if (same or named & set(_REFERENCE.findall(secret))) and issuer != own.issuer:
+            raise SecretOfAnother("secret_of_another_provider", detail=slug)
     return reveal(own.client_secret)
 
 

@@ -14,8 +14,9 @@ from django.db import IntegrityError, transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
-from federation.errors import BadRequest, NotFound, NotSignedIn, RateLimited
+from federation.errors import BadRequest, NotFound, NotSignedIn
 from federation.flows import rate_limits
+from federation.flows.refusals import recorded
 from federation.models import compiled, current
 from federation.models.service_tokens import ServiceToken
 
@@ -158,23 +159,11 @@ def _row_of(token: str, now: datetime) -> tuple[ServiceToken | None, str]:
 
 
 def _refuse(reason: str, row: ServiceToken | None, origin: Origin, now: datetime) -> None:
-    try:
+    actor = "" if row is None else f"service:{row.name}"
+    with recorded(Kind.TOKEN_REFUSED, actor=actor, origin=origin, now=now):
         rate_limits.hit("scim", person=None, address=origin.address, now=now)
-    except RateLimited as error:
-        if rate_limits.is_worth_an_event(error):
-            _record_refusal(error.reason, row, origin, now)
-        raise
-    rate_limits.count_refusal("scim", address=origin.address, now=now)
-    _record_refusal(reason, row, origin, now)
-    raise ServiceTokenRefused(reason)
-
-
-def _record_refusal(reason: str, row: ServiceToken | None, origin: Origin, now: datetime) -> None:
-    with transaction.atomic():
-        record(
-            Kind.TOKEN_REFUSED, actor="" if row is None else f"service:{row.name}", outcome="refused", origin=origin, now=now,
-            reason=reason,
-        )  # fmt: skip
+        rate_limits.count_refusal("scim", address=origin.address, now=now)
+        raise ServiceTokenRefused(reason)
 
 
 def _digest(secret: str) -> str:

@@ -38,7 +38,7 @@ _MOST_STANDINGS = 8_192
 class Given(NamedTuple):
     """One role that the rules give: the fields of `engine.Grant` that lists need. Equal ones are one object in one `Company`.
 
-    `rule` decides (the first without an approval, else the first with one); `rules`: all that give the role, in order.
+    `rule` decides, as in `engine.Grant`; `rules`: all that give the role, in order.
     """
 
     role_arn: str
@@ -180,6 +180,7 @@ class Company:
         self.mapping, self.now, self.catalogue = mapping, now, catalogue
         self._rules: list[_Rule | None] = [None] * len(mapping.rules)
         whens = [compiled.rule.when for compiled in mapping.rules]
+        self._by_tag = frozenset(compiled.rule.name for compiled in mapping.rules if compiled.rule.by_tag)
         self._asks_mfa = any(when.mfa is not None for when in whens)
         self._asks_provider = any(when.provider for when in whens)
         self._attributes = tuple(sorted({name for when in whens for name in when.attributes}))
@@ -457,11 +458,8 @@ class Company:
         merged = self._merged.get(key)
         if merged is None:
             first = parts[0]
-            decides = first
-            for part in parts:
-                if not part.needs_approval:
-                    decides = part
-                    break
+            own = [part for part in parts if part.rule not in self._by_tag] or parts
+            decides = next((part for part in own if not part.needs_approval), own[0])
             rules = tuple([part.rule for part in parts])
             merged = self._one(
                 Given(first.role_arn, first.role_name, first.account_id, decides.rule, rules, decides.needs_approval)

@@ -2,7 +2,8 @@
 
 A role's owner tags it; nothing else is needed. The document's `delegations` say which groups the owners of which accounts
 may name, and for how long: a tag that says more gives nothing and is a finding, never a part of what it says. The rules
-stand behind the document's own, so that a rule there decides first, and a deny anywhere wins.
+stand behind the document's own: where one of those gives the role to the same person, it alone says how, so that no tag lifts
+an approval or a session policy; and a deny anywhere wins.
 
 | tag | value |
 |---|---|
@@ -134,6 +135,7 @@ def _rule(
         when=When(groups=tuple(GroupMatch("exact", group) for group in groups), provider=providers),
         allow=Target(arns=(role.arn,)),
         session=options,
+        by_tag=True,
     )
 
 

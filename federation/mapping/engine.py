@@ -51,7 +51,8 @@ NO_CATALOGUE: Catalogue = MappingProxyType({})
 class Grant:
     """A role that rules give. `rule`: the one whose session options, approval and captures count; `rules`: all that give it.
 
-    The first rule in the document's order without an approval counts, else the first with one. `role_name` is without path.
+    The first rule in the document's order without an approval counts, else the first with one; a role's own tags only where no
+    rule of the document gives it. `role_name` is without path.
     `role_maximum`: the role's MaxSessionDuration in seconds, None where the catalogue does not say.
     """
 
@@ -486,7 +487,9 @@ def takes_away(deny: CompiledRule, answer: Answer, place: Resolved, bound: Seque
 
 def _grant(place: Resolved, sources: Sequence[tuple[CompiledRule, Captures]]) -> Grant:
     """The grant out of every rule that gives the role, in the document's order."""
-    counting, captured = next((source for source in sources if source[0].rule.approval is None), sources[0])
+    # Attack: the owner of an account tags a role that the document gives by request alone.
+    own = [source for source in sources if not source[0].rule.by_tag] or sources
+    counting, captured = next((source for source in own if source[0].rule.approval is None), own[0])
     rule = counting.rule
     return Grant(
         role_arn=str(place.arn),

@@ -325,7 +325,10 @@ NO_OPTIONS = SessionOptions()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One entry of `mapping`: exactly one of `allow` and `deny` is set. `line` is where the file says so."""
+    """One entry of `mapping`: exactly one of `allow` and `deny` is set. `line` is where the file says so.
+
+    `by_tag`: not of the document, but out of a role's own tags (`mapping.delegated`).
+    """
 
     name: str
     when: When
@@ -333,6 +336,7 @@ class Rule:
     deny: Target | None = None
     session: SessionOptions = NO_OPTIONS
     approval: Approval | None = None
+    by_tag: bool = False
     line: int = field(default=0, compare=False)  # the same rule, moved in the file, is still the same rule
 
 

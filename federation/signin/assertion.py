@@ -23,6 +23,7 @@ from federation.signin.values import MAX_GROUPS, MAX_VALUE, has_unseen
 
 CLOCK_SKEW = timedelta(seconds=60)
 MAX_VALIDITY = timedelta(minutes=10)
+MAX_FORMAT = 255  # characters of a NameID's format, as the database keeps it
 
 BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 UNSPECIFIED = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
@@ -241,6 +242,8 @@ def name_id_of(element: Element, sp: ServiceProvider) -> NameId:
     value = _text(element)
     if not value:
         raise refused(Reason.NAME_ID_MISSING, "empty")
+    if len(element.get("Format", "")) > MAX_FORMAT:
+        raise refused(Reason.VALUE_TOO_LONG, "Format")  # part of the person's key: the database would refuse it later
     qualifier = element.get("SPNameQualifier", "")
     if qualifier not in ("", sp.entity_id):
         raise refused(Reason.NAME_ID_QUALIFIER, qualifier)

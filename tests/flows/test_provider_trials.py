@@ -313,6 +313,20 @@ def test_an_owner_learns_no_other_providers_secret(op, carol, origin):
         provider_trials.begin_test(carol, trial.pk, origin=origin, now=op.now)
 
 
+def test_an_owner_learns_no_directorys_password(op, carol, origin, publish):
+    """Attack: the same with the reference to the password that a directory is read with."""
+    ldap = (
+        "{url: ldaps://dc.example.com, bind_dn: cn=reader, password: '${LDAP_PASSWORD}', base_dn: 'dc=example,dc=com'}"
+    )
+    publish(
+        f"{cast.DOCUMENT}directories:\n  - {{slug: ad, provider: corp, ldap: {ldap}}}\n",
+        at=op.now,
+    )
+    trial = provider_trials.begin(carol, entry_for(op, "${LDAP_PASSWORD}", "evil"), now=op.now)
+    with pytest.raises(SecretOfAnother):
+        provider_trials.begin_test(carol, trial.pk, origin=origin, now=op.now)
+
+
 def test_a_secret_in_clear_is_sealed_before_it_is_kept(op, carol, origin):
     trial = provider_trials.begin(carol, entry_for(op, oidc_kit.CLIENT_SECRET), now=op.now)
     assert oidc_kit.CLIENT_SECRET not in trial.text

@@ -2,6 +2,7 @@
 
 import pytest
 
+from federation.mapping.company import standings
 from federation.mapping.delegated import TaggedRole, rules_from_tags, with_delegated
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
@@ -45,6 +46,34 @@ def test_an_owner_gives_a_role_to_a_group():
 def test_a_deny_of_the_document_wins_over_a_tag():
     role = TaggedRole(arn(DEV), {"rolegate:groups": "contractors"})
     assert given(identity(groups=("contractors",)), role) == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_tag_lifts_no_approval_and_no_policy_of_the_document(order):
+    """Attack: the owner of an account tags a role that the document gives by request alone, or read-only."""
+    rules = [
+        "  - {name: ask, when: {groups: [engineering]}, allow: {roles: [Own]}, approval: {by: [leads], at_most: 1h}}",
+        "  - {name: read, when: {groups: [contractors-too]}, allow: {roles: [Own]}, session: {policy: read-only}}",
+    ]
+    document = parse(
+        TEXT.replace("mapping:\n", "mapping:\n" + "\n".join(rules[::order]) + "\n").replace(
+            "[engineering], max", "[engineering, contractors-too], max"
+        )
+    )
+    tagged = TaggedRole(arn(DEV), {"rolegate:groups": "engineering:contractors-too", "rolegate:duration": "8h"})
+    compiled = compile_mapping(with_delegated(document, [tagged]))
+
+    verdict = compiled.verdict(identity(groups=("engineering",)), arn(DEV), NOW)
+    assert (verdict.code, verdict.grant.rule) == ("approval_required", "ask")
+    assert verdict.grant.rules == ("ask", f"tags of {DEV}/Own")
+    (grant,) = [g for g in compiled.decide(identity(groups=("engineering",)), NOW).grants if g.role_arn == arn(DEV)]
+    assert (grant.rule, grant.approval is not None) == ("ask", True)
+    (standing,) = standings(compiled, [identity(groups=("engineering",))], NOW)
+    (given_,) = [one for one in standing.grants if one.role_arn == arn(DEV)]
+    assert (given_.rule, given_.needs_approval) == ("ask", True)
+
+    read = compiled.verdict(identity(groups=("contractors-too",)), arn(DEV), NOW)
+    assert (read.code, read.grant.rule, read.grant.session.policy) == ("allowed", "read", "read-only")
 
 
 def test_more_groups_than_one_value_holds():
