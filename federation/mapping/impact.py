@@ -23,7 +23,16 @@ from federation.mapping.engine import NO_CATALOGUE, CompiledMapping
 from federation.mapping.findings import Finding, Tally, findings_of
 from federation.mapping.reach import CatalogueReader, Reach
 from federation.mapping.rolearn import parse_role_arn
-from federation.mapping.rules import Catalogue, Document, Rule, SessionOptions, StaffRule, is_production
+from federation.mapping.rules import (
+    NO_OPTIONS,
+    Approval,
+    Catalogue,
+    Document,
+    Rule,
+    SessionOptions,
+    StaffRule,
+    is_production,
+)
 from federation.mapping.session import clamp_duration
 from federation.mapping.touched import Reached, Touched
 
@@ -37,6 +46,7 @@ LOSSES: frozenset[str] = frozenset({"lost", "may_not_ask", "approval_needed"})
 _OPENING: frozenset[str] = frozenset({"longer", "console_longer", "policy_lifted", "policy_changed", "tags_changed"})
 SHOWN_COHORTS, SHOWN_PEOPLE, SHOWN_ROLES = 100, 50, 200
 _AWS_MOST = 43_200
+_ANY_APPROVAL = Approval((), 0)
 SECTIONS: tuple[Section, ...] = ("identity_providers", "directories", "accounts", "staff", "mapping", "delegations")
 
 
@@ -277,6 +287,8 @@ def assess(
     if not isinstance(catalogue, Mapping):
         catalogue = catalogue(both_reach(before, after))
     old, new = Side(before, now, catalogue), Side(after, now, catalogue)
+    if _gives_alike(before.document, after.document):
+        old.company = new.company  # what it has worked out is said of both, and differs in the sessions alone
     added, removed, changed = changed_rules(before.document, after.document)
     touched = Touched(before, after, now, new.company)
     differ, had, tally = _Differ(old, new), Tally(), Tally()
@@ -312,6 +324,17 @@ def assess(
         unmarked=unmarked_accounts(before.document, after.document),
         findings=_with_news(findings_of(after, tally, now, new.catalogue), had, old, new, now),
     )
+
+
+def _gives_alike(before: Document, after: Document) -> bool:
+    """Whether both give the same roles to the same people by the same rules, asked for or not: only the sessions differ."""
+    if before.accounts != after.accounts:
+        return False
+    without = (
+        [replace(rule, session=NO_OPTIONS, approval=rule.approval and _ANY_APPROVAL) for rule in document.rules]
+        for document in (before, after)
+    )
+    return next(without) == next(without)
 
 
 def _may_change(reached: Reached, identity: Identity | None, before: Company, after: Company) -> frozenset[str] | None:

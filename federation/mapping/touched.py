@@ -45,9 +45,18 @@ class Touched:
             for number, compiled in enumerate(after.rules)
             if compiled.rule.name in moved or _reaches(old[compiled.rule.name], compiled, accounts)
         }
+        numbers = {compiled.rule.name: number for number, compiled in enumerate(after.rules)}
         same = {compiled.rule.name for number, compiled in enumerate(after.rules) if number not in self._new}
-        left = tuple(rule for rule in before.document.rules if rule.name not in same)
-        self._numbers = [number for number, compiled in enumerate(before.rules) if compiled.rule.name not in same]
+        # A rule whose conditions are as they were holds for the same people: it is asked once.
+        self._asked_alike: dict[int, int] = {}
+        self._numbers: list[int] = []
+        for number, compiled in enumerate(before.rules):
+            now_at = numbers.get(compiled.rule.name)
+            if now_at in self._new and after.rules[now_at].rule.when == compiled.rule.when:
+                self._asked_alike[now_at] = number
+            elif compiled.rule.name not in same:
+                self._numbers.append(number)
+        left = tuple(before.rules[number].rule for number in self._numbers)
         self._before = _Holding(compile_mapping(replace(before.document, rules=left, staff=())), now)
 
     def rules_of(self, identity: Identity | None) -> Sequence[int]:
@@ -64,8 +73,10 @@ class Touched:
         if before is None:
             return None
         new = tuple(number for number in numbers if number in self._new)
-        old = tuple(self._numbers[number] for number in self._before.numbers(before)) if self._numbers else ()
-        return Reached(old, new) if old or new else None
+        old = [self._asked_alike[number] for number in new if number in self._asked_alike]
+        if self._numbers:
+            old += [self._numbers[number] for number in self._before.numbers(before)]
+        return Reached(tuple(old), new) if old or new else None
 
 
 class _Holding:
