@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from moto.iam.models import iam_backends
 from moto.organizations.models import FakeAccount, OrganizationsBackend, organizations_backends
@@ -60,10 +61,21 @@ def put_roles(roles: Iterable[tuple[Role, RoleFacts]]) -> None:
 
 def tell_last_use(arn: str, at: datetime | None) -> None:
     """When the role was last used, as IAM shows it; nothing happens where there is no such role or no such moment."""
-    account, name = arn.split(":")[4], arn.rpartition("/")[2]
-    held = next((found for found in iam_backends[account][PARTITION].get_roles() if found.name == name), None)
+    held = _role(arn)
     if held is not None and at is not None:
         held.last_used = at.replace(tzinfo=None, microsecond=0)
+
+
+def tell_creation(arn: str, at: datetime) -> None:
+    """Since when the role is there, as IAM shows it; nothing happens where there is no such role."""
+    held = _role(arn)
+    if held is not None:
+        held.create_date = at.replace(tzinfo=None)
+
+
+def _role(arn: str) -> Any:
+    account, name = arn.split(":")[4], arn.rpartition("/")[2]
+    return next((found for found in iam_backends[account][PARTITION].get_roles() if found.name == name), None)
 
 
 def put_organization(management: str, members: Iterable[Member]) -> None:
