@@ -355,10 +355,22 @@ def create_group(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
             row.save(force_insert=True)
             added, _ = _change_members(channel, row, found.members, accepted="")
             _contact(channel, changed=True)
+            _refuse_one_name_twice(channel, row)
             _told_of_group(channel, row, "made", added=added)
     except IntegrityError as error:
         raise _taken(error) from error
     return _group_outcome(channel, row, status=201)
+
+
+def _refuse_one_name_twice(channel: Channel, row: DirectoryGroup) -> None:
+    """Two groups of one name would be one group to every rule; of the display name the database sees to it.
+
+    Call it behind `_contact`, which lets one change of a directory through at a time.
+    """
+    by_id = channel.directory.scim is not None and channel.directory.scim.group_name == "externalId"
+    same = DirectoryGroup.objects.filter(directory=row.directory, external_id=row.external_id).exclude(pk=row.pk)
+    if by_id and row.external_id and same.exists():
+        raise scim.ScimConflict("uniqueness", "There is a group of this externalId in this directory already.")
 
 
 def replace_group(channel: Channel, group_id: str, payload: Mapping[str, Any], *, if_match: str = "") -> Outcome:
@@ -414,6 +426,8 @@ def _change_group(channel: Channel, group_id: str, if_match: str, read: Any) -> 
             row.modified_at = channel.now
             row.save(update_fields=["display_name", "external_id", "version", "modified_at"])
             _contact(channel, changed=True)
+            if renamed:
+                _refuse_one_name_twice(channel, row)
             _told_of_group(channel, row, "changed", added=added, removed=removed)
             if removed and not accepted:
                 _tell_where_a_group_empties(channel, row)

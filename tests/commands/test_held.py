@@ -40,9 +40,9 @@ def test_what_waits_is_said_with_its_effect_and_examples(run, held):
         (
             "accept",
             "accepted",
-            "accepted. It is taken over at the next read, with what little has gone besides by then.",
+            "accepted, 15 of 20 would go. It is taken over at the next read, with what little has gone besides by then.",
         ),
-        ("refuse", "refused", "refused. The last good state stays in force."),
+        ("refuse", "refused", "refused, 15 of 20 would go. The last good state stays in force."),
     ],
 )
 def test_a_word_is_kept_and_logged(run, held, word, decision, said):

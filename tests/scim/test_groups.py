@@ -9,7 +9,7 @@ import pytest
 from federation.flows import sources
 from federation.models import AuditEvent, DirectoryGroup, GroupNesting, HeldAnswer, Membership, PastMembership, Source
 from tests import cast
-from tests.scim.conftest import GROUP, error_of
+from tests.scim.conftest import GROUP, Directory, document, error_of
 
 
 def remove(ids):
@@ -117,6 +117,27 @@ def test_two_of_a_name_are_a_conflict(directory):
     assert error_of(answer) == (409, "uniqueness", "scim_conflict")
     answer = directory.patch(f"Groups/{other}", {"op": "replace", "path": "displayName", "value": "engineering"})
     assert error_of(answer) == (409, "uniqueness", "scim_conflict")
+
+
+@pytest.mark.parametrize("way", ["made", "put", "patch"])
+def test_where_rules_know_groups_by_their_id_no_two_have_the_same(publish, token, way):
+    """Attack: whoever may make a group of any name and id would be in the one that a rule names."""
+    directory = Directory(token())
+    directory.group("engineering", externalId="g-1")
+    other = directory.group("mine", externalId="g-1")  # by their names they are told apart
+    directory.delete(f"Groups/{other}")
+    publish(document(scim="{group_name: externalId}"))
+    mine = directory.group("mine", externalId="g-2")
+    body = {"schemas": [GROUP], "displayName": "mine", "externalId": "g-1"}
+    if way == "made":
+        answer = directory.post("Groups", {**body, "displayName": "theirs"})
+    elif way == "put":
+        answer = directory.put(f"Groups/{mine}", body)
+    else:
+        answer = directory.patch(f"Groups/{mine}", {"op": "replace", "path": "externalId", "value": "g-1"})
+    assert error_of(answer) == (409, "uniqueness", "scim_conflict")
+    assert sorted(DirectoryGroup.objects.values_list("external_id", flat=True)) == ["g-1", "g-2"]
+    assert directory.put(f"Groups/{mine}", {**body, "externalId": "g-3"}).status_code == 200
 
 
 def test_an_old_version_is_refused(directory):

@@ -31,9 +31,8 @@ class Command(GatewayCommand):
                 options["source"], accept=accept, actor=self.actor, origin=self.origin, now=timezone.now()
             )
             then = "It is taken over at the next read, with what little has gone besides by then."
-            self.stdout.write(
-                f"{row.source_id}: {row.decision}. {then if accept else 'The last good state stays in force.'}"
-            )
+            much = f"{row.decision}, {row.summary.get('removed')} of {row.summary.get('before')} would go"
+            self.stdout.write(f"{row.source_id}: {much}. {then if accept else 'The last good state stays in force.'}")
             return
         rows = sources.waiting()
         if not rows:
