@@ -69,6 +69,12 @@ def test_the_proxy_is_the_one_that_is_believed():
         assert services[name]["environment"]["ROLEGATE_TRUSTED_PROXIES"] == f"{address}/32"
 
 
+def test_no_client_can_write_the_proxys_headers_in_another_spelling():
+    """WSGI knows X-Forwarded-For and X_Forwarded_For by one name, and the later one wins: an address of the client's choice."""
+    block = (ROOT / "docker" / "Caddyfile").read_text()
+    assert "\n\trequest_header -*_*\n\treverse_proxy" in block
+
+
 def test_no_secret_has_a_default():
     """Every secret is asked for by name: a forgotten one stops `docker compose up`."""
     asked = set(re.findall(r"\$\{([A-Z_]+):\?see docker/example.env\}", COMPOSE.read_text()))

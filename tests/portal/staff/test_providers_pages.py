@@ -5,6 +5,7 @@ import zlib
 from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,10 +14,14 @@ from django.test.utils import CaptureQueriesContext
 
 from federation.flows import provider_trials
 from federation.models import AuditEvent, MappingDraft, MappingRevision, Person, ProviderMetadata, ProviderTrial
+from federation.signin.oidc_reasons import Reason as OidcReason
+from federation.signin.reasons import Reason as SamlReason
 from portal.staff import provider_forms
-from portal.staff.provider_words import words_for
+from portal.staff.provider_words import REASONS, words_for
 from tests import saml_kit as kit
 from tests.portal.conftest import soup
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ADD = "/staff/providers/add/?protocol=saml&slug=okta"
 FIELDS = {
@@ -218,7 +223,35 @@ def test_a_form_that_is_not_touched_changes_nothing(protocol):
     assert provider_forms.entry_from(fields, entry) == entry
 
 
-def test_every_reason_has_words():
+# Reasons of a forger's documents, and of what is broken in the gateway or in a provider's software: the log has the detail.
+WITHOUT_WORDS = {
+    "access_token_missing", "assertion_count", "assertion_misplaced", "at_hash_wrong", "attribute_forbidden", "azp_missing",
+    "c_hash_wrong", "callback_iss_missing", "callback_iss_wrong", "canonicalization_forbidden", "cdata_forbidden", "code_missing",
+    "comment_forbidden", "confirmation_method", "dtd_forbidden", "duplicate_claim", "duplicate_header", "duplicate_id",
+    "element_forbidden", "element_missing", "element_repeated", "encoding_forbidden", "encrypted_id_forbidden",
+    "encryption_reference", "extensions_forbidden", "header_forbidden", "id_invalid", "id_missing", "in_response_to_mismatch",
+    "inflate_invalid", "inflate_too_large", "issuer_missing", "jti_malformed", "jti_missing", "key_type", "key_unfit",
+    "kid_invalid", "kid_missing", "library_refused", "logout_event_missing", "logout_nonce_present", "logout_target_missing",
+    "name_id_qualifier", "nonce_unknown", "nonce_wrong", "not_base64", "not_on_or_after_missing", "object_forbidden",
+    "parameter_missing", "parameter_repeated", "parameter_unknown", "pi_forbidden", "pkce_missing", "provider_disabled",
+    "recipient_missing", "reference_count", "reference_uri", "response_misplaced", "schema_invalid", "signature_doubled",
+    "signature_misplaced", "slo_not_offered", "state_missing", "state_wrong", "status_detail_forbidden", "text_misplaced",
+    "time_malformed", "time_missing", "token_malformed", "token_response_malformed", "token_too_large", "too_deep", "too_large",
+    "too_many_attributes", "too_many_elements", "too_many_namespaces", "transform_forbidden", "typ_wrong", "unsolicited",
+    "userinfo_malformed", "userinfo_subject_mismatch", "verifiers_disagree", "version_wrong",
+}  # fmt: skip
+
+
+def test_every_reason_has_words_or_is_known_to_have_none():
+    known = {reason.value for reason in (*SamlReason, *OidcReason)}
+    assert known - REASONS.keys() == WITHOUT_WORDS
+
+
+def test_no_words_are_for_a_reason_that_nobody_gives():
+    """A reason that was renamed would leave its words behind, and be without any."""
+    sources = [path for name in ("federation", "portal") for path in (ROOT / name).rglob("*.py")]
+    code = "".join(path.read_text() for path in sources if path.name != "provider_words.py")
+    assert [reason for reason in REASONS if f'"{reason}"' not in code] == []
     assert str(words_for("never heard of"))
     assert "entity ID" in str(words_for("audience_wrong"))
 
