@@ -1,5 +1,7 @@
 """The one door to the network: bounded in time and bytes, no redirect, no plain http, no credentials of its own."""
 
+import contextlib
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -127,6 +129,27 @@ def test_a_server_that_drips_holds_nobody_longer_than_the_timeout(slow):
         started = time.monotonic()
         assert reason(url, timeout=0.4) == "too_slow"
         assert time.monotonic() - started < 1.5
+
+
+def test_a_handshake_that_drips_is_over_with_the_timeout_too():
+    """Attack: before the first byte of HTTP, a record of TLS that never ends."""
+    ending = threading.Event()
+
+    def drip(listening):
+        connection, _ = listening.accept()
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(b"\x16\x03\x03\x40\x00")  # a handshake record of 16 KB
+            while not ending.wait(0.05):
+                connection.sendall(b"\x02")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=[listening], daemon=True).start()
+        started = time.monotonic()
+        try:
+            assert reason(f"https://127.0.0.1:{listening.getsockname()[1]}/", timeout=0.4) == "too_slow"
+            assert time.monotonic() - started < 1.5
+        finally:
+            ending.set()
 
 
 def test_a_half_answer_is_none():
