@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from federation.said import say
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -71,24 +73,32 @@ def verify(
     expected = start + 1
     for link in links:
         if link.seq != expected:
-            missing = f"row {expected} is" if link.seq == expected + 1 else f"rows {expected} to {link.seq - 1} are"
-            yield Finding(expected, f"{missing} missing")
+            yield Finding(
+                expected,
+                say("row {row} is missing", row=str(expected))
+                if link.seq == expected + 1
+                else say("rows {first} to {last} are missing", first=str(expected), last=str(link.seq - 1)),
+            )
         # A row behind a gap cannot verify: the gap is what is named.
         fits = any(hmac.compare_digest(link_mac(key, previous, link.seq, link.content), link.mac) for key in keys)
         if link.seq == expected and not fits:
-            yield Finding(link.seq, f"row {link.seq} was edited, replaced or moved")
+            yield Finding(link.seq, say("row {row} was edited, replaced or moved", row=str(link.seq)))
         previous, expected = link.mac, link.seq + 1
     last = expected - 1
     if head is None:
         if last:
-            yield Finding(last, "the head of the log is missing")
+            yield Finding(last, say("the head of the log is missing"))
         return
     seq, last_mac, seal = head
     if (seq or seal) and not any(hmac.compare_digest(head_mac(key, seq, last_mac), seal) for key in keys):
-        yield Finding(seq, "the head of the log was edited")
+        yield Finding(seq, say("the head of the log was edited"))
     if seq > last:
-        yield Finding(last + 1, f"the tail is cut: rows {last + 1} to {seq} are missing")
+        yield Finding(
+            last + 1, say("the tail is cut: rows {first} to {last} are missing", first=str(last + 1), last=str(seq))
+        )
     elif seq < last:
-        yield Finding(seq + 1, f"rows {seq + 1} to {last} were added behind the head")
+        yield Finding(
+            seq + 1, say("rows {first} to {last} were added behind the head", first=str(seq + 1), last=str(last))
+        )
     elif last and last_mac != previous:
-        yield Finding(last, f"row {last} is not the one that the head names")
+        yield Finding(last, say("row {row} is not the one that the head names", row=str(last)))

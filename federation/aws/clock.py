@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from federation.errors import RolegateError
+from federation.said import say
 
 TOLERANCE_SECONDS = 60.0
 STALE_SECONDS = (
@@ -120,8 +121,15 @@ class Watch:
         raise ClockWrong(
             reason,
             detail=f"{abs(skew):.0f} seconds {way} of {self.source}",
-            sentence=f"The gateway's clock is {abs(skew):.0f} seconds {way}, and nothing is signed until it is right. "
-            "Tell your administrators: they must set it.",
+            sentence=say(
+                "The gateway's clock is {number} seconds ahead, and nothing is signed until it is right. Tell your administrators: they must set it.",
+                number=round(abs(skew)),
+            )
+            if skew > 0
+            else say(
+                "The gateway's clock is {number} seconds behind, and nothing is signed until it is right. Tell your administrators: they must set it.",
+                number=round(abs(skew)),
+            ),
             retry_after=5,
         )
 

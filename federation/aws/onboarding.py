@@ -33,6 +33,7 @@ from federation.aws.partitions import SamlUnavailable
 from federation.aws.partitions import partition as partition_named
 from federation.errors import BadRequest
 from federation.mapping.rules import Federation
+from federation.said import say
 
 # The permissions of the reader role: what `catalogue` calls, and nothing that shows more of an account.
 READER_ACTIONS = (
@@ -126,11 +127,14 @@ def people_role(text: str, *, partition: str) -> PeopleRole:
         )
     if name.lower() == READER_ROLE or name.startswith("AWSReservedSSO_"):
         raise OnboardingInvalid(
-            "role_name_reserved", sentence=f"The name {name} is taken: choose another one for people."
+            "role_name_reserved", sentence=say("The name {name} is taken: choose another one for people.", name=name)
         )
     if found["partition"] != partition:
         raise OnboardingInvalid(
-            "policy_other_partition", sentence=f"The policy of {name} is not in the account's partition {partition}."
+            "policy_other_partition",
+            sentence=say(
+                "The policy of {name} is not in the account's partition {partition}.", name=name, partition=partition
+            ),
         )
     return PeopleRole(name, policy_arn)
 
@@ -155,12 +159,22 @@ def check(plan: Plan) -> tuple[str, ...]:
         if plan.whole_organization and owner != "aws":
             raise OnboardingInvalid(
                 "policy_of_one_account",
-                sentence=f"The policy of {role.name} exists in account {owner} alone: for a whole organization name one of AWS's own (arn:{plan.partition}:iam::aws:policy/…).",
+                sentence=say(
+                    "The policy of {name} exists in account {account} alone: for a whole organization name one of AWS's own (arn:{partition}:iam::aws:policy/…).",
+                    name=role.name,
+                    account=owner,
+                    partition=plan.partition,
+                ),
             )
         if owner not in ("aws", plan.account_id):
             raise OnboardingInvalid(
                 "policy_of_other_account",
-                sentence=f"The policy of {role.name} is in account {owner}, not in {plan.account_id}.",
+                sentence=say(
+                    "The policy of {name} is in account {account}, not in {other}.",
+                    name=role.name,
+                    account=owner,
+                    other=plan.account_id,
+                ),
             )
     if plan.federation == "saml":
         where.saml_audience  # noqa: B018 - refuses the partitions where SAML cannot work
@@ -168,16 +182,26 @@ def check(plan: Plan) -> tuple[str, ...]:
         if not least <= len(plan.saml_metadata) <= most:
             raise OnboardingInvalid(
                 "metadata_unusable",
-                sentence=f"IAM takes SAML metadata of {least:,} to {most:,} characters; the gateway's has {len(plan.saml_metadata):,}.",
+                sentence=say(
+                    "IAM takes SAML metadata of {least} to {most} characters; the gateway's has {number}.",
+                    least=least,
+                    most=most,
+                    number=len(plan.saml_metadata),
+                ),
             )
     notes = []
     if urlsplit(plan.issuer_url).scheme != "https":
         notes.append(
-            f"AWS will not accept the issuer {plan.issuer_url}: it must be https, without a port, and reachable from the internet. Set ROLEGATE_ISSUER_URL."
+            say(
+                "AWS will not accept the issuer {url}: it must be https, without a port, and reachable from the internet. Set ROLEGATE_ISSUER_URL.",
+                url=plan.issuer_url,
+            )
         )
     if plan.whole_organization:
         notes.append(
-            "A service-managed StackSet needs trusted access between CloudFormation and Organizations, and never reaches the management account: what this file makes beside it is for the account in which it is applied."
+            say(
+                "A service-managed StackSet needs trusted access between CloudFormation and Organizations, and never reaches the management account: what this file makes beside it is for the account in which it is applied."
+            )
         )
     return tuple(notes)
 
@@ -199,7 +223,10 @@ def cloudformation(plan: Plan) -> str:
     size = len(text.encode())
     if size > STORED_BYTES:
         raise OnboardingInvalid(
-            "template_too_large", sentence=f"The template has {size:,} bytes; CloudFormation takes {STORED_BYTES:,}."
+            "template_too_large",
+            sentence=say(
+                "The template has {number} bytes; CloudFormation takes {most}.", number=size, most=STORED_BYTES
+            ),
         )
     if size > DIRECT_BYTES:
         text = _comment([*lines, *notes, _too_large(size)]) + _yaml(template)

@@ -21,6 +21,7 @@ from typing import Any
 
 from federation.aws.partitions import partition as partition_named
 from federation.errors import BadRequest
+from federation.said import say
 
 READ_ONLY = "read-only"
 MAX_PLAIN = 2048
@@ -124,7 +125,9 @@ def _load(text: str) -> dict[str, Any]:
     if len(text) > 20 * MAX_PLAIN:  # minifying saves a little, not twenty times; parse no more than that
         raise SessionTooLarge(
             "policy_too_large",
-            sentence=f"The inline session policy has {len(text):,} characters; AWS takes {MAX_PLAIN:,}.",
+            sentence=say(
+                "The inline session policy has {number} characters; AWS takes {most}.", number=len(text), most=MAX_PLAIN
+            ),
         )
     try:
         document = json.loads(text, object_pairs_hook=_no_duplicates)
@@ -229,14 +232,14 @@ def _tag_text(text: str) -> bool:
 def largest_part(policy: SessionPolicy, tags: Mapping[str, str]) -> str:
     """The largest policy or tag and its length, in words; "" where there is none."""
     parts = {
-        **({} if policy.inline is None else {"the inline policy": len(policy.inline)}),
-        **{f"the managed policy {arn}": len(arn) for arn in policy.managed},
-        **{f"the tag {key!r}": len(key) + len(value) for key, value in tags.items()},
+        **({} if policy.inline is None else {say("the inline policy"): len(policy.inline)}),
+        **{say("the managed policy {arn}", arn=arn): len(arn) for arn in policy.managed},
+        **{say("the tag {key}", key=repr(key)): len(key) + len(value) for key, value in tags.items()},
     }
     if not parts:
         return ""
     name = max(parts, key=lambda part: parts[part])
-    return f"{name} with {parts[name]:,} characters"
+    return say("{part} with {number} characters", part=name, number=parts[name])
 
 
 def preflight(policy: SessionPolicy, tags: Mapping[str, str]) -> None:
@@ -249,14 +252,22 @@ def preflight(policy: SessionPolicy, tags: Mapping[str, str]) -> None:
     if len(policy.managed) > MAX_POLICY_ARNS:
         raise SessionTooLarge(
             "too_many_policies",
-            sentence=f"The session has {len(policy.managed)} managed policies; AWS takes at most {MAX_POLICY_ARNS}.",
+            sentence=say(
+                "The session has {number} managed policies; AWS takes at most {most}.",
+                number=len(policy.managed),
+                most=MAX_POLICY_ARNS,
+            ),
         )
     total = len(policy.inline or "") + sum(len(arn) for arn in policy.managed)
     if total > MAX_PLAIN:
         raise SessionTooLarge(
             "policies_too_large",
-            sentence=f"The session policies have {total:,} characters together and AWS takes {MAX_PLAIN:,}. "
-            f"The largest is {largest_part(policy, {})}: shorten it or leave it out.",
+            sentence=say(
+                "The session policies have {number} characters together and AWS takes {most}. The largest is {part}: shorten it or leave it out.",
+                number=total,
+                most=MAX_PLAIN,
+                part=largest_part(policy, {}),
+            ),
         )
     _preflight_tags(tags)
 
@@ -266,28 +277,44 @@ def _preflight_tags(tags: Mapping[str, str]) -> None:
         longest = max(tags, key=lambda key: len(key) + len(tags[key]))
         raise SessionTooLarge(
             "too_many_tags",
-            sentence=f"The session has {len(tags)} tags and AWS takes at most {MAX_TAGS}. The largest is {longest[:MAX_TAG_KEY]!r}.",
+            sentence=say(
+                "The session has {number} tags and AWS takes at most {most}. The largest is {tag}.",
+                number=len(tags),
+                most=MAX_TAGS,
+                tag=repr(longest[:MAX_TAG_KEY]),
+            ),
         )
     for key, value in tags.items():
         if not 1 <= len(key) <= MAX_TAG_KEY:
             raise SessionTooLarge(
                 "tag_key_too_long",
-                sentence=f"The session tag {key[:40]!r}… has a key of {len(key)} characters; AWS takes 1 to {MAX_TAG_KEY}.",
+                sentence=say(
+                    "The session tag {tag}… has a key of {number} characters; AWS takes 1 to {most}.",
+                    tag=repr(key[:40]),
+                    number=len(key),
+                    most=MAX_TAG_KEY,
+                ),
             )
         if len(value) > MAX_TAG_VALUE:
             raise SessionTooLarge(
                 "tag_value_too_long",
-                sentence=f"The session tag {key!r} has a value of {len(value)} characters; AWS takes {MAX_TAG_VALUE}.",
+                sentence=say(
+                    "The session tag {tag} has a value of {number} characters; AWS takes {most}.",
+                    tag=repr(key),
+                    number=len(value),
+                    most=MAX_TAG_VALUE,
+                ),
             )
         if key.lower().startswith("aws:"):
             raise SessionTagInvalid(
-                "tag_reserved", sentence=f"The session tag {key!r} begins with aws:, which AWS keeps for itself."
+                "tag_reserved",
+                sentence=say("The session tag {tag} begins with aws:, which AWS keeps for itself.", tag=repr(key)),
             )
         if not _tag_text(key) or not _tag_text(value):
             raise SessionTagInvalid(
                 "tag_characters",
                 detail=f"tag {key!r}",
-                sentence=f"The session tag {key!r} has characters that AWS does not take.",
+                sentence=say("The session tag {tag} has characters that AWS does not take.", tag=repr(key)),
             )
     folded = [key.lower() for key in tags]
     if len(set(folded)) != len(folded):

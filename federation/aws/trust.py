@@ -210,7 +210,7 @@ def examine(
     except PolicyUnreadable as fault:
         sentence = say(
             "The trust policy cannot be read: {fault}. Refresh the account; if it stays, write the policy anew in IAM (Roles, Trust relationships).",
-            fault=fault,
+            fault=fault.sentence,
         )
         findings.append(Finding(fault.code, ERROR if pointed else WARNING, sentence))
         return _report(role_arn, gateway, (_OPEN_QUESTION, _OPEN_QUESTION), findings)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from federation.said import say
+
 # IAM takes 2,048 characters, 4,096 with a raised quota ("IAM and STS quotas"); white space does not count there.
 MAX_TEXT = 65_536
 _VERSIONS = ("2012-10-17", "2008-10-17")
@@ -132,6 +134,7 @@ class PolicyUnreadable(ValueError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+        self.sentence = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +303,7 @@ def _may_begin(pattern: str, prefix: str) -> bool:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise PolicyUnreadable("not_a_policy", "an element is given twice")
+        raise PolicyUnreadable("not_a_policy", say("an element is given twice"))
     return found
 
 
@@ -312,25 +315,25 @@ def read(policy: str | Mapping[str, Any]) -> TrustPolicy:
     document: Any = policy
     if isinstance(policy, str):
         if len(policy) > MAX_TEXT:
-            raise PolicyUnreadable("not_a_policy", f"it has {len(policy):,} characters")
+            raise PolicyUnreadable("not_a_policy", say("it has {number} characters", number=len(policy)))
         try:
             document = json.loads(policy, object_pairs_hook=_no_duplicates)
         except PolicyUnreadable:
             raise
         except (ValueError, RecursionError):
-            raise PolicyUnreadable("not_json", "it is not JSON") from None
+            raise PolicyUnreadable("not_json", say("it is not JSON")) from None
     if not isinstance(document, Mapping):
-        raise PolicyUnreadable("not_a_policy", "it is not a JSON object")
+        raise PolicyUnreadable("not_a_policy", say("it is not a JSON object"))
     if not _POLICY_ELEMENTS.issuperset(document):
-        raise PolicyUnreadable("not_a_policy", "it has elements beside Version, Id and Statement")
+        raise PolicyUnreadable("not_a_policy", say("it has elements beside Version, Id and Statement"))
     # Without Version it is 2008-10-17, which has no policy variables ("JSON policy elements: Version").
     version = document.get("Version", _VERSIONS[1])
     if version not in _VERSIONS:
-        raise PolicyUnreadable("not_a_policy", "its Version is neither 2012-10-17 nor 2008-10-17")
+        raise PolicyUnreadable("not_a_policy", say("its Version is neither 2012-10-17 nor 2008-10-17"))
     given = document.get("Statement")
     statements = [given] if isinstance(given, Mapping) else given
     if not isinstance(statements, list) or not statements:
-        raise PolicyUnreadable("not_a_policy", "it has no Statement")
+        raise PolicyUnreadable("not_a_policy", say("it has no Statement"))
     read_ones = tuple(_statement(one, number) for number, one in enumerate(statements, 1))
     return TrustPolicy(document, read_ones, version == _VERSIONS[0])
 
@@ -351,28 +354,32 @@ def _texts(value: Any) -> tuple[str, ...] | None:
 class _Fault(Exception):
     """Why IAM would not take a statement."""
 
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        super().__init__(sentence)
+
 
 def _statement(given: Any, number: int) -> Statement:
     try:
         return _read_statement(given, number)
     except _Fault as fault:
-        return Statement(number, "", (), not_actions=False, fault=str(fault))
+        return Statement(number, "", (), not_actions=False, fault=fault.sentence)
 
 
 def _read_statement(given: Any, number: int) -> Statement:
     if not isinstance(given, Mapping):
-        raise _Fault("it is not a JSON object")
+        raise _Fault(say("it is not a JSON object"))
     if unknown := sorted(set(map(str, given)) - _STATEMENT_ELEMENTS):
-        raise _Fault(f"a trust policy's statement has no element {unknown[0][:40]!a}")
+        raise _Fault(say("a trust policy's statement has no element {name}", name=ascii(unknown[0][:40])))
     effect = given.get("Effect")
     if effect not in ("Allow", "Deny"):
-        raise _Fault("its Effect is neither Allow nor Deny")
+        raise _Fault(say("its Effect is neither Allow nor Deny"))
     for one, other in (("Action", "NotAction"), ("Principal", "NotPrincipal")):
         if (one in given) == (other in given):
-            raise _Fault(f"it must have exactly one of {one} and {other}")
+            raise _Fault(say("it must have exactly one of {one} and {other}", one=one, other=other))
     actions = _texts(given.get("Action", given.get("NotAction")))
     if not actions:
-        raise _Fault("its Action is no string and no list of strings")
+        raise _Fault(say("its Action is no string and no list of strings"))
     conditions = _conditions(given.get("Condition", {}))
     inverted = "NotPrincipal" in given
     principal = given["NotPrincipal"] if inverted else given["Principal"]
@@ -381,10 +388,10 @@ def _read_statement(given: Any, number: int) -> Statement:
             number, effect, actions, "NotAction" in given, anybody=True, inverted=inverted, conditions=conditions
         )
     if not isinstance(principal, Mapping) or not principal or not _PRINCIPAL_KINDS.issuperset(principal):
-        raise _Fault("its Principal is neither * nor an object of AWS, Federated and Service")
+        raise _Fault(say("its Principal is neither * nor an object of AWS, Federated and Service"))
     lists = {kind: _texts(value) for kind, value in principal.items()}
     if None in lists.values():
-        raise _Fault("its Principal holds something else than strings")
+        raise _Fault(say("its Principal holds something else than strings"))
     aws = lists.get("AWS") or ()
     return Statement(
         number,
@@ -402,14 +409,14 @@ def _read_statement(given: Any, number: int) -> Statement:
 
 def _conditions(given: Any) -> tuple[Condition, ...]:
     if not isinstance(given, Mapping):
-        raise _Fault("its Condition is not a JSON object")
+        raise _Fault(say("its Condition is not a JSON object"))
     found = []
     for operator, keys in given.items():
         if not isinstance(keys, Mapping):
-            raise _Fault("its Condition has an operator without keys")
+            raise _Fault(say("its Condition has an operator without keys"))
         for key, value in keys.items():
             values = _texts(value)
             if values is None:
-                raise _Fault("its Condition has a value that is neither a string nor a list of strings")
+                raise _Fault(say("its Condition has a value that is neither a string nor a list of strings"))
             found.append(Condition(str(operator), str(key), values))
     return tuple(found)

@@ -29,6 +29,7 @@ from federation.errors import BadRequest, NotFound, NotSignedIn, RateLimited, Ro
 from federation.flows import rate_limits
 from federation.flows.origin import Origin
 from federation.models.clients import AccessToken, RefreshToken, TokenFamily
+from federation.said import say
 
 ACCESS_PREFIX: Final = "rlg_at_"
 REFRESH_PREFIX: Final = "rlg_rt_"
@@ -54,7 +55,7 @@ class Client:
     name: str
 
 
-CLI: Final = Client(id="rolegate-cli", name="Rolegate command line")
+CLI: Final = Client(id="rolegate-cli", name=say("Rolegate command line"))
 CLIENTS: Final = {CLI.id: CLI}
 
 

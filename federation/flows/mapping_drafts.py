@@ -30,6 +30,7 @@ from federation.mapping.second_person import OWNERS_ONLY
 from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.people import Person
 from federation.models.secrets import SecretNotSealable, sealed_text
+from federation.said import say
 
 CONFIRMATION = "production"
 """What is typed before production gets more."""
@@ -93,7 +94,7 @@ class ConfirmationMissing(BadRequest):
     """Production gets more, and the word was not typed."""
 
     code = "confirmation_missing"
-    sentence = f"Type {CONFIRMATION} to confirm that you have looked at what changes in production."
+    sentence = say("Type {word} to confirm that you have looked at what changes in production.", word=CONFIRMATION)
 
 
 class NothingToPublish(BadRequest):

@@ -16,6 +16,7 @@ from federation.errors import NotFound
 from federation.flows.rotate_keys import saml_metadata
 from federation.mapping.rules import Account, Federation
 from federation.models import current
+from federation.said import say
 
 Format = Literal["cloudformation", "terraform"]
 FORMATS: tuple[Format, ...] = ("cloudformation", "terraform")
@@ -113,7 +114,11 @@ def _differences(account: Account, wishes: Wishes) -> list[str]:
     known = next((a for a in current.mapping().document.accounts if a.id == account.id), None)
     if known is None:
         return [
-            f'Account {account.id} is not in the mapping document: add {{id: "{account.id}", name: …, partition: {account.partition}, federation: {account.federation}, provider: {account.provider}}} under accounts, or nobody will find it.'
+            say(
+                "Account {account} is not in the mapping document: add {entry} under accounts, or nobody will find it.",
+                account=account.id,
+                entry=f'{{id: "{account.id}", name: …, partition: {account.partition}, federation: {account.federation}, provider: {account.provider}}}',
+            )
         ]
     wanted = [
         f"{name}: {getattr(account, name)}"
@@ -121,7 +126,13 @@ def _differences(account: Account, wishes: Wishes) -> list[str]:
         if getattr(account, name) != getattr(known, name)
     ]
     return (
-        [f"The mapping document says otherwise: set {', '.join(wanted)} for account {account.id} there."]
+        [
+            say(
+                "The mapping document says otherwise: set {values} for account {account} there.",
+                values=", ".join(wanted),
+                account=account.id,
+            )
+        ]
         if wanted
         else []
     )

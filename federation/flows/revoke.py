@@ -18,6 +18,7 @@ from federation.models.access_changes import note_people
 from federation.models.clients import TokenFamily
 from federation.models.people import Person
 from federation.models.sessions import PortalSession, SignInState
+from federation.said import say
 
 
 def find_person(text: str) -> Person:
@@ -30,10 +31,16 @@ def find_person(text: str) -> Person:
         wanted |= Q(pk=UUID(text))
     found = list(Person.objects.filter(wanted).order_by("provider", "subject")[:10])
     if not found:
-        raise NotFound("person_not_found", sentence=f"Nobody matches {text!r}: give the id, or provider:subject.")
+        raise NotFound(
+            "person_not_found",
+            sentence=say("Nobody matches {text}: give the id, or provider:subject.", text=repr(text)),
+        )
     if len(found) > 1:
         names = ", ".join(f"{person.provider}:{person.subject}" for person in found)
-        raise NotFound("person_ambiguous", sentence=f"Several people match {text!r}, name one of them: {names}.")
+        raise NotFound(
+            "person_ambiguous",
+            sentence=say("Several people match {text}, name one of them: {names}.", text=repr(text), names=names),
+        )
     return found[0]
 
 

@@ -22,6 +22,7 @@ from federation.errors import BadRequest, RolegateError
 from federation.issuer import publish
 from federation.issuer.signing import generate, seal
 from federation.models.keys import SigningKey
+from federation.said import say
 
 log = structlog.get_logger(__name__)
 KINDS: tuple[tuple[str, str], ...] = (("saml", "RS256"), ("token", "RS256"), ("token", "ES256"), ("sp", "RS256"))
@@ -30,7 +31,10 @@ RETIRING_FOR = timedelta(hours=24)
 # AWS and whoever else keeps a JWKS for a while must have fetched a key before anything is signed with it.
 PUBLIC_BEFORE_USE = timedelta(hours=24)
 _SCHEDULE = "schedule"
-_RETIRED = "is retired: no longer published, its private half erased."
+
+
+def _retired(kid: str) -> str:
+    return say("{kid} is retired: no longer published, its private half erased.", kid=kid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,12 @@ def rotate(
             upcoming.save(force_insert=True)
             if not at_once:
                 done.append(
-                    f"{upcoming.kid} is published as the next {purpose} {algorithm} key. Run rotate again to sign with it, after AWS knows it."
+                    say(
+                        "{kid} is published as the next {purpose} {algorithm} key. Run rotate again to sign with it, after AWS knows it.",
+                        kid=upcoming.kid,
+                        purpose=purpose,
+                        algorithm=algorithm,
+                    )
                 )
                 _retire_old(purpose, algorithm, now=now, done=done)
                 record(
@@ -137,12 +146,12 @@ def rotate(
         active = rows.get("active")
         if active is not None and at_once and purpose != "sp":
             SigningKey.objects.filter(pk=active.pk).update(state="retired", retired_at=now, sealed_private_key="")
-            done.append(f"{active.kid} {_RETIRED}")
+            done.append(_retired(active.kid))
         elif active is not None:
             SigningKey.objects.filter(pk=active.pk).update(state="retiring", retired_at=now)
-            done.append(f"{active.kid} is retiring: still published, no longer signing.")
+            done.append(say("{kid} is retiring: still published, no longer signing.", kid=active.kid))
         SigningKey.objects.filter(pk=upcoming.pk).update(state="active", activated_at=now)
-        done.append(f"{upcoming.kid} is active.")
+        done.append(say("{kid} is active.", kid=upcoming.kid))
         _retire_old(purpose, algorithm, now=now, done=done)
         record(
             Kind.KEY_ROTATED,
@@ -162,7 +171,7 @@ def _retire_old(purpose: str, algorithm: str, *, now: datetime, done: list[str])
     old = SigningKey.objects.filter(
         purpose=purpose, algorithm=algorithm, state="retiring", retired_at__lt=now - RETIRING_FOR
     )
-    done.extend(f"{row.kid} {_RETIRED}" for row in old)
+    done.extend(_retired(row.kid) for row in old)
     old.update(state="retired", sealed_private_key="")
 
 
@@ -192,7 +201,10 @@ def rotate_due(*, now: datetime) -> list[str]:
             else:
                 log.critical("next_key_not_public", kid=upcoming.kid, issuer=settings.ROLEGATE_ISSUER_URL)
                 done.append(
-                    f"{upcoming.kid} is not in the published JWKS yet: run `manage.py keys publish` for the static host."
+                    say(
+                        "{kid} is not in the published JWKS yet: run `manage.py keys publish` for the static host.",
+                        kid=upcoming.kid,
+                    )
                 )
     return done
 

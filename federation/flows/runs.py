@@ -15,6 +15,7 @@ from django.utils import timezone
 from federation.errors import RolegateError
 from federation.flows import leases
 from federation.models.sync import TaskRun
+from federation.said import packed
 
 log = structlog.get_logger(__name__)
 # A worker that dies keeps others from its work for so long. Whoever holds it renews it every quarter of a minute.
@@ -109,7 +110,7 @@ def noted(task: str, work: Callable[[], Mapping[str, Any] | Sequence[str]]) -> N
     except Exception as error:
         _end(row, TaskRun.Outcome.FAILED, error)
         raise
-    row.detail = dict(found) if isinstance(found, Mapping) else {"done": list(found)}
+    row.detail = dict(found) if isinstance(found, Mapping) else {"done": [packed(one) for one in found]}
     _end(row, TaskRun.Outcome.OK, None)
 
 

@@ -19,6 +19,7 @@ from federation.flows import rate_limits
 from federation.flows.refusals import recorded
 from federation.models import compiled, current
 from federation.models.service_tokens import ServiceToken
+from federation.said import say
 
 PREFIX: Final = "rlg_st_"  # lets secret scanners find a leaked one, and keeps kinds apart
 _TOKEN: Final = re.compile(r"rlg_st_[A-Za-z0-9_-]{43}")
@@ -66,7 +67,7 @@ def make(name: str, *, scope: str, days: int, actor: str, origin: Origin, now: d
     if not name or len(name) > 100 or not name.isprintable():
         raise BadRequest("name_invalid", sentence="A token has a name of 1 to 100 characters.")
     if not 1 <= days <= LONGEST_DAYS:
-        raise BadRequest("days_invalid", sentence=f"A token is good for 1 to {LONGEST_DAYS:,} days.")
+        raise BadRequest("days_invalid", sentence=say("A token is good for 1 to {most} days.", most=LONGEST_DAYS))
     _check_scope(scope)
     secret = PREFIX + secrets.token_urlsafe(32)
     row = ServiceToken(
@@ -81,7 +82,8 @@ def make(name: str, *, scope: str, days: int, actor: str, origin: Origin, now: d
             )  # fmt: skip
     except IntegrityError as error:
         raise BadRequest(
-            "name_in_use", sentence=f"There is a token {name!r} already: revoke it, or use another name."
+            "name_in_use",
+            sentence=say("There is a token {name} already: revoke it, or use another name.", name=repr(name)),
         ) from error
     return Made(row, secret)
 
@@ -95,11 +97,18 @@ def _check_scope(scope: str) -> None:
     directory = current.mapping().directory(found["of"])
     if directory is None or directory.scim is None:
         pushing = [d.slug for d in current.mapping().document.directories if d.scim is not None]
-        known = (
-            f"Those that do: {', '.join(pushing)}." if pushing else "Name it under `directories` and apply that first."
-        )
         raise BadRequest(
-            "directory_unknown", sentence=f"No directory {found['of']} in the mapping document pushes by SCIM. {known}"
+            "directory_unknown",
+            sentence=say(
+                "No directory {name} in the mapping document pushes by SCIM. Those that do: {known}.",
+                name=found["of"],
+                known=", ".join(pushing),
+            )
+            if pushing
+            else say(
+                "No directory {name} in the mapping document pushes by SCIM. Name it under `directories` and apply that first.",
+                name=found["of"],
+            ),
         )
 
 
@@ -119,7 +128,10 @@ def revoke(name: str, *, actor: str, origin: Origin, now: datetime) -> None:
     with transaction.atomic():
         row = ServiceToken.objects.select_for_update().filter(name=name, revoked_at=None).first()
         if row is None:
-            raise NotFound("token_unknown", sentence=f"There is no token {name!r}. `manage.py tokens list` names them.")
+            raise NotFound(
+                "token_unknown",
+                sentence=say("There is no token {name}. `manage.py tokens list` names them.", name=repr(name)),
+            )
         ServiceToken.objects.filter(pk=row.pk).update(revoked_at=now)
         record_or_log(
             Kind.SERVICE_TOKEN_REVOKED, actor=actor, outcome="ok", origin=origin, now=now,

@@ -29,6 +29,7 @@ from federation.flows.rotate_keys import saml_metadata
 from federation.mapping.rolearn import parse_role_arn
 from federation.mapping.rules import Account
 from federation.models import current
+from federation.said import packed, say
 
 TASK: Final = "verify_account"
 PROBE_SESSION: Final = "rolegate-verify"
@@ -59,8 +60,12 @@ class Step:
     do: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """For a run's detail."""
+        """For a program."""
         return {key: str(value) for key, value in asdict(self).items()}
+
+    def kept(self) -> dict[str, Any]:
+        """For a run's detail: with `said`, both sentences once more, so that a page can say them in its reader's language."""
+        return {**self.as_dict(), "said": {"says": packed(self.says), "do": packed(self.do)}}
 
 
 STEPS: Final = ("mapping", "reader", "roles", "oidc_provider", "saml_provider", "trust", "assume")
@@ -114,7 +119,7 @@ def run(account_id: str, *, now: datetime) -> list[Step] | None:
         steps: list[Step] = []
         for step in verify(account, origin=_ORIGIN, now=now, alive=current_run.alive):
             steps.append(step)
-            current_run.tell(len(steps), steps=[one.as_dict() for one in steps])
+            current_run.tell(len(steps), steps=[one.kept() for one in steps])
         return steps
 
 
@@ -132,7 +137,7 @@ def verify(
     for name in STEPS:
         needs = _NEEDS.get(name, ())
         if any(states.get(one) in {State.PROBLEM, State.SKIPPED} for one in needs):
-            step = Step(name, State.SKIPPED, "not_tried", "Not tried: a step before it has to succeed first.")
+            step = Step(name, State.SKIPPED, "not_tried", say("Not tried: a step before it has to succeed first."))
         else:
             step = _tried(name, visit)
         states[name] = step.state
@@ -150,8 +155,10 @@ def _tried(name: str, visit: _Visit) -> Step:
         return _DO[name](visit)
     except RolegateError as error:
         aws_code = getattr(error, "aws_code", "")
-        said = f" AWS said {aws_code}." if aws_code else ""
-        return Step(name, State.PROBLEM, error.reason[:64], f"{_FAILED[name]}{said}", error.public_sentence)
+        says = _FAILED[name]
+        if aws_code:
+            says = say("{sentence} AWS said {code}.", sentence=says, code=aws_code)
+        return Step(name, State.PROBLEM, error.reason[:64], says, error.public_sentence)
 
 
 # --- The steps ---------------------------------------------------------------------------------------
@@ -159,8 +166,18 @@ def _tried(name: str, visit: _Visit) -> Step:
 
 def _mapping(visit: _Visit) -> Step:
     account = visit.account
-    way = f"SAML, provider {account.provider}" if account.federation == "saml" else "OpenID Connect"
-    return Step("mapping", State.OK, "ok", f"The mapping has it as {account.name}, in {account.partition}, by {way}.")
+    name, where = account.name, account.partition
+    says = (
+        say(
+            "The mapping has it as {name}, in {partition}, by SAML, provider {provider}.",
+            name=name,
+            partition=where,
+            provider=account.provider,
+        )
+        if account.federation == "saml"
+        else say("The mapping has it as {name}, in {partition}, by OpenID Connect.", name=name, partition=where)
+    )
+    return Step("mapping", State.OK, "ok", says)
 
 
 def _reader(visit: _Visit) -> Step:
@@ -169,7 +186,7 @@ def _reader(visit: _Visit) -> Step:
         "reader",
         State.OK,
         "ok",
-        f"The reader role {refresh_catalogue.READER_ROLE} was assumed with the gateway's own token.",
+        say("The reader role {role} was assumed with the gateway's own token.", role=refresh_catalogue.READER_ROLE),
     )
 
 
@@ -178,7 +195,7 @@ def _roles(visit: _Visit) -> Step:
         _credentials(visit), account_id=visit.account.id, partition=visit.where, alive=visit.alive
     )
     visit.roles = {record.arn: record for record in listing.roles}
-    return Step("roles", State.OK, "ok", f"{len(visit.roles)} roles were listed whole.")
+    return Step("roles", State.OK, "ok", say("{number} roles were listed whole.", number=len(visit.roles)))
 
 
 def _oidc_provider(visit: _Visit) -> Step:
@@ -188,14 +205,23 @@ def _oidc_provider(visit: _Visit) -> Step:
     except registration.RegistrationHidden as hidden:
         return _cannot_look("oidc_provider", hidden)
     if found.url != arns.oidc_provider_path(settings.ROLEGATE_ISSUER_URL):
-        return Step("oidc_provider", State.PROBLEM, "issuer_wrong", f"The provider stands for {found.url}.", _APPLY)
+        says = say("The provider stands for {url}.", url=found.url)
+        return Step("oidc_provider", State.PROBLEM, "issuer_wrong", says, _APPLY)
     if TOKEN_AUDIENCE not in found.audiences:
         return Step(
-            "oidc_provider", State.PROBLEM, "audience_missing", f"The provider does not list the audience {TOKEN_AUDIENCE}.",
-            "Add it: aws iam add-client-id-to-open-id-connect-provider.",
+            "oidc_provider", State.PROBLEM, "audience_missing",
+            say("The provider does not list the audience {audience}.", audience=TOKEN_AUDIENCE),
+            say("Add it: aws iam add-client-id-to-open-id-connect-provider."),
         )  # fmt: skip
-    seen = f", {len(found.thumbprints)} thumbprint(s)" if found.thumbprints else ""
-    return Step("oidc_provider", State.OK, "ok", f"Registered for {found.url}, audience {TOKEN_AUDIENCE}{seen}.")
+    known = {"url": found.url, "audience": TOKEN_AUDIENCE}
+    says = (
+        say(
+            "Registered for {url}, audience {audience}, {number} thumbprint(s).", **known, number=len(found.thumbprints)
+        )
+        if found.thumbprints
+        else say("Registered for {url}, audience {audience}.", **known)
+    )
+    return Step("oidc_provider", State.OK, "ok", says)
 
 
 def _saml_provider(visit: _Visit) -> Step:
@@ -204,7 +230,7 @@ def _saml_provider(visit: _Visit) -> Step:
             "saml_provider",
             State.SKIPPED,
             "not_wanted",
-            "People come by OpenID Connect here: no SAML provider is needed.",
+            say("People come by OpenID Connect here: no SAML provider is needed."),
         )
     arn = arns.saml_provider_arn(visit.where.name, visit.account.id, visit.account.provider)
     try:
@@ -218,7 +244,7 @@ def _saml_provider(visit: _Visit) -> Step:
             "saml_provider",
             State.PROBLEM,
             "issuer_wrong",
-            "The account has the metadata of another issuer under this name.",
+            say("The account has the metadata of another issuer under this name."),
             _UPLOAD,
         )
     if not ours & theirs:
@@ -226,16 +252,17 @@ def _saml_provider(visit: _Visit) -> Step:
             "saml_provider",
             State.PROBLEM,
             "keys_old",
-            "The account has none of the keys that the gateway signs with now.",
+            say("The account has none of the keys that the gateway signs with now."),
             _UPLOAD,
         )
     if missing := len(ours - theirs):
         return Step(
-            "saml_provider", State.WARNING, "keys_missing", f"The account lacks {missing} of the gateway's {len(ours)} keys: a rotation would lock people out.", _UPLOAD
+            "saml_provider", State.WARNING, "keys_missing",
+            say("The account lacks {missing} of the gateway's {number} keys: a rotation would lock people out.", missing=missing, number=len(ours)),
+            _UPLOAD,
         )  # fmt: skip
-    return Step(
-        "saml_provider", State.OK, "ok", f"Registered as {visit.account.provider}, with the gateway's current keys."
-    )
+    says = say("Registered as {provider}, with the gateway's current keys.", provider=visit.account.provider)
+    return Step("saml_provider", State.OK, "ok", says)
 
 
 def _trust(visit: _Visit) -> Step:
@@ -247,29 +274,31 @@ def _trust(visit: _Visit) -> Step:
             "trust",
             State.WARNING,
             "nothing_mapped",
-            "No rule of the mapping gives a role that this account has.",
-            "Map a group to one of its roles.",
+            say("No rule of the mapping gives a role that this account has."),
+            say("Map a group to one of its roles."),
         )
     reports = [check_trust.examine_record(visit.roles[arn], gateway) for arn in pointed]
     good = [report.role_arn for report in reports if all(f.severity is not Severity.ERROR for f in report.findings)]
     visit.candidates = good
     if not good:
         return Step(
-            "trust", State.PROBLEM, "no_role_trusts", f"None of the {len(pointed)} mapped roles trusts the gateway.",
-            "The pages of these roles have the corrected trust policy to copy.",
+            "trust", State.PROBLEM, "no_role_trusts",
+            say("None of the {number} mapped roles trusts the gateway.", number=len(pointed)),
+            say("The pages of these roles have the corrected trust policy to copy."),
         )  # fmt: skip
     if len(good) < len(pointed):
         return Step(
-            "trust", State.WARNING, "some_do_not_trust", f"{len(good)} of {len(pointed)} mapped roles trust the gateway.",
-            "The pages of the others have the corrected trust policy to copy.",
+            "trust", State.WARNING, "some_do_not_trust",
+            say("{number} of {all} mapped roles trust the gateway.", number=len(good), all=len(pointed)),
+            say("The pages of the others have the corrected trust policy to copy."),
         )  # fmt: skip
-    return Step("trust", State.OK, "ok", f"All {len(good)} mapped roles trust the gateway.")
+    return Step("trust", State.OK, "ok", say("All {number} mapped roles trust the gateway.", number=len(good)))
 
 
 def _assume(visit: _Visit) -> Step:
     """One mapped role, assumed for real; of those that trust the gateway, up to three are tried."""
     if not visit.candidates:
-        return Step("assume", State.SKIPPED, "nothing_mapped", "No mapped role to assume.")
+        return Step("assume", State.SKIPPED, "nothing_mapped", say("No mapped role to assume."))
     last: RolegateError | None = None
     for arn in visit.candidates[:MOST_PROBES]:
         try:
@@ -281,7 +310,9 @@ def _assume(visit: _Visit) -> Step:
             "assume",
             State.OK,
             "ok",
-            f"{arn} was assumed, in nobody's name and allowed nothing; the credentials were thrown away.",
+            say(
+                "{role} was assumed, in nobody's name and allowed nothing; the credentials were thrown away.", role=arn
+            ),
         )
     assert last is not None  # noqa: S101  the loop ran
     raise last
@@ -319,12 +350,15 @@ def _credentials(visit: _Visit) -> sts.Credentials:
 
 def _cannot_look(name: str, hidden: RolegateError) -> Step:
     return Step(
-        name, State.WARNING, "cannot_look", "The reader role may not look at identity providers: it was made by an older template.", hidden.public_sentence
+        name, State.WARNING, "cannot_look",
+        say("The reader role may not look at identity providers: it was made by an older template."), hidden.public_sentence,
     )  # fmt: skip
 
 
-_APPLY: Final = "Apply the onboarding template again."
-_UPLOAD: Final = "Apply the onboarding template again, or upload the current metadata: aws iam update-saml-provider."
+_APPLY: Final = say("Apply the onboarding template again.")
+_UPLOAD: Final = say(
+    "Apply the onboarding template again, or upload the current metadata: aws iam update-saml-provider."
+)
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "roles": ("reader",), "oidc_provider": ("reader",), "saml_provider": ("reader",), "trust": ("roles",), "assume": ("trust",),
 }  # fmt: skip
@@ -333,11 +367,11 @@ _DO: Final[Mapping[str, Callable[[_Visit], Step]]] = {
     "saml_provider": _saml_provider, "trust": _trust, "assume": _assume,
 }  # fmt: skip
 _FAILED: Final[Mapping[str, str]] = {
-    "mapping": "The account is not described rightly in the mapping.",
-    "reader": f"The reader role {refresh_catalogue.READER_ROLE} could not be assumed.",
-    "roles": "The roles could not be listed.",
-    "oidc_provider": "The gateway is not registered as an OIDC provider.",
-    "saml_provider": "The gateway is not registered as a SAML provider.",
-    "trust": "The trust policies could not be read.",
-    "assume": "No mapped role could be assumed, although its trust policy looks right.",
+    "mapping": say("The account is not described rightly in the mapping."),
+    "reader": say("The reader role {role} could not be assumed.", role=refresh_catalogue.READER_ROLE),
+    "roles": say("The roles could not be listed."),
+    "oidc_provider": say("The gateway is not registered as an OIDC provider."),
+    "saml_provider": say("The gateway is not registered as a SAML provider."),
+    "trust": say("The trust policies could not be read."),
+    "assume": say("No mapped role could be assumed, although its trust policy looks right."),
 }

@@ -14,6 +14,7 @@ from federation.audit.events import Kind, Origin
 from federation.audit.record import keys, links, record, untold
 from federation.flows import background, runs
 from federation.models.audit import AuditHead
+from federation.said import packed, say
 
 TASK: Final = "verify_audit"
 _MOST_FINDINGS: Final = 50
@@ -63,6 +64,6 @@ def run() -> Verified | None:
         current.detail = {
             "rows": read,
             "findings": len(findings),
-            "first": [f"{seq}: {problem}" for seq, problem in shown],
+            "first": [packed(say("{number}: {problem}", number=str(seq), problem=problem)) for seq, problem in shown],
         }
         return Verified(read, len(findings), shown)

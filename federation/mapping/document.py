@@ -27,6 +27,7 @@ from federation.mapping.schema_directories import read_directory
 from federation.mapping.schema_rules import read_rules
 from federation.mapping.writing import to_yaml
 from federation.mapping.yamltree import Unreadable, read
+from federation.said import say
 
 __all__ = ["DocumentError", "Fault", "parse", "to_yaml"]
 
@@ -48,7 +49,7 @@ def parse(text: str) -> Document:
     fields = root.fields(_SECTIONS, required=("version",))
     version = fields.get("version")
     if version is not None and (version.node.kind, version.node.text) != ("integer", "1"):
-        version.fault("1 is the only version there is: write `version: 1`")
+        version.fault(say("1 is the only version there is: write `version: 1`"))
 
     providers = _section(fields.get("identity_providers"), _identity_provider)
     _unique(fields.get("identity_providers"), "slug", [provider.slug for provider in providers])
@@ -80,7 +81,7 @@ def _section(value: Value | None, parse_item: Callable[[Value], T]) -> tuple[T, 
         return ()
     items = value.items(at_least_one=False)
     if len(items) > _MANY:
-        value.fault(f"at most {_MANY:,} entries are accepted, and these are {len(items):,}")
+        value.fault(say("at most {most} entries are accepted, and these are {number}", most=_MANY, number=len(items)))
         return ()
     return tuple(parse_item(item) for item in items)
 
@@ -94,7 +95,7 @@ def _unique(section: Value | None, key: str, values: Iterable[str]) -> None:
             section.report.add(
                 f"{section.path}[{index}].{key}",
                 node.line,
-                f"{quoted(value)} is here twice; each {key} must be its own",
+                say("{value} is here twice; each {key} must be its own", value=quoted(value), key=key),
             )
         seen.add(value)
 
@@ -103,7 +104,7 @@ def _identity_provider(value: Value) -> IdentityProvider:
     fields = value.fields(("slug", "name", "saml", "oidc", "claims", "email_domains", "enabled"), required=("slug",))
     saml, oidc = fields.get("saml"), fields.get("oidc")
     if (saml is None) == (oidc is None) and fields:
-        value.fault("exactly one of saml and oidc is wanted here")
+        value.fault(say("exactly one of {one} and {other} is wanted here", one="saml", other="oidc"))
     slug = fields.read("slug", leaves.slug, "")
     return IdentityProvider(
         slug=slug,
@@ -126,7 +127,7 @@ def _saml(value: Value) -> SamlProvider:
     )  # fmt: skip
     graph = fields.get("graph")
     if value.node.kind == "mapping" and sum(source in fields for source in sources) != 1:
-        value.fault("exactly one of metadata_url, metadata_file and metadata_xml is wanted here")
+        value.fault(leaves.exactly_one_of(*sources))
     return SamlProvider(
         metadata_url=fields.read("metadata_url", leaves.url, ""),
         metadata_file=fields.text("metadata_file", longest=1_024),
@@ -150,10 +151,10 @@ def _oidc(value: Value) -> OidcProvider:
     fields = value.fields((*_CLIENT, "scopes", "graph"), required=("issuer", "client_id"))
     scopes = fields.read("scopes", lambda v: v.texts(leaves.scope), OidcProvider("", "").scopes)
     if scopes and "openid" not in scopes and (entry := fields.get("scopes")):
-        entry.fault("the scope openid must be in the list; without it the provider sends no ID token")
+        entry.fault(say("the scope openid must be in the list; without it the provider sends no ID token"))
     graph = fields.get("graph")
     if graph is not None and "client_secret" not in fields:
-        graph.fault("Microsoft Graph is asked with the client's own secret: name client_secret too")
+        graph.fault(say("Microsoft Graph is asked with the client's own secret: name client_secret too"))
     return OidcProvider(**_client(fields), scopes=scopes, graph=_graph_options(graph.fields(_GRAPH)) if graph else None)
 
 
@@ -195,10 +196,10 @@ def _claims(value: Value | None, usual: ClaimMap) -> ClaimMap:
 
 def _attribute_names(value: Value) -> dict[str, str]:
     read: dict[str, str] = {}
-    for name, entry in value.entries("a mapping from our name to the claim's name"):
+    for name, entry in value.entries(say("a mapping from our name to the claim's name")):
         claim = entry.text(longest=256)
         if not leaves.is_attribute_name(name):
-            entry.fault("an attribute's name has letters, digits, '_', '-', '.', ':' and '/', at most 128")
+            entry.fault(say("an attribute's name has letters, digits, '_', '-', '.', ':' and '/', at most 128"))
         elif claim is not None:
             read[name] = claim
     return read
@@ -214,7 +215,9 @@ def _account(value: Value) -> Account:
     region = fields.read("region", lambda v: leaves.region(v, partition), "")
     if partition == "aws-eusc" and federation == "saml":
         # AWS.md: nobody has published the Audience that this partition wants, and guessing one is no answer.
-        (fields.get("federation") or value).fault("the SAML audience of aws-eusc is not known; write federation: oidc")
+        (fields.get("federation") or value).fault(
+            say("the SAML audience of aws-eusc is not known; write federation: oidc")
+        )
     return Account(
         id=fields.read("id", leaves.account_id, ""),
         name=fields.text("name", longest=128),
@@ -230,6 +233,6 @@ def _account(value: Value) -> Account:
 def _account_tags(value: Value) -> dict[str, str]:
     return {
         key: text
-        for key, entry in value.entries("a mapping from key to value")
+        for key, entry in value.entries(say("a mapping from key to value"))
         if (text := entry.text(longest=256, empty=True)) is not None
     }

@@ -35,6 +35,7 @@ from federation.mapping.rules import (
 )
 from federation.mapping.session import clamp_duration
 from federation.mapping.touched import Reached, Touched
+from federation.said import listed, say
 
 ChangeKind = Literal["gained", "may_ask", "lost", "may_not_ask", "approval_needed", "approval_lifted", "session"]
 OptionCode = Literal["longer", "shorter", "console_longer", "console_shorter", "policy_lifted", "policy_set", "policy_changed", "tags_changed"]  # fmt: skip
@@ -566,8 +567,8 @@ def option_changes(one: SessionOptions, other: SessionOptions, role_maximum: int
 
 
 def _policy(options: SessionOptions) -> str:
-    inline = [options.policy if options.policy in {"", "read-only"} else "an inline policy"]
-    return ", ".join(part for part in (*inline, *options.policy_arns) if part)
+    inline = options.policy if options.policy in {"", "read-only"} else say("an inline policy")
+    return listed([part for part in (inline, *options.policy_arns) if part])
 
 
 def _tags(options: SessionOptions) -> str:

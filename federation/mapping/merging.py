@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from federation.mapping.textdiff import opcodes
+from federation.said import say
 
 _SHOWN = 20
 _Span = tuple[int, int, list[str]]
@@ -30,7 +31,7 @@ def merged(base: str, mine: str, theirs: str) -> tuple[str, tuple[str, ...]]:
                 i, j = i + 1, j + 1
                 continue
             lines = "".join(one[2] or old[one[0] : one[1]]).strip()
-            conflicts.append(f"line {one[0] + 1}: {lines[:200]}")
+            conflicts.append(say("line {line}: {message}", line=str(one[0] + 1), message=lines[:200]))
             i, j = i + 1, j + 1
             continue
         if other is None or (one is not None and (one[0], one[1]) <= (other[0], other[1])):

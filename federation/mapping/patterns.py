@@ -16,7 +16,11 @@ MAX_PROGRAM = 20_000
 
 
 class PatternError(ValueError):
-    """The expression does not compile; the message says why."""
+    """The expression does not compile, for RE2's own `cause`; or it does and is too large, which has none."""
+
+    def __init__(self, cause: str = "") -> None:
+        self.cause = cause
+        super().__init__(cause or "too large once compiled")
 
 
 def _options(max_mem: int) -> Any:
@@ -35,11 +39,9 @@ def compile_expression(pattern: str) -> Any:
     except (re2.error, UnicodeError) as error:
         cause = error.args[0] if error.args else error
         cause = cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
-        raise PatternError(
-            f"does not compile: {cause}; the syntax is RE2's, without look-around and back-references"
-        ) from error
+        raise PatternError(cause or "unreadable") from error
     if size > MAX_PROGRAM:
-        raise PatternError("is too large once compiled; use smaller counts in {…}")
+        raise PatternError
     return compiled
 
 

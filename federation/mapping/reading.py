@@ -11,19 +11,21 @@ from typing import TypeVar
 
 from federation.errors import BadRequest
 from federation.mapping.yamltree import Node
+from federation.said import say
 
 MAX_FAULTS = 1_000
 MAX_HINTS, MAX_COMPARED = 50, 2_000
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _NAMES = {
-    "mapping": "a mapping",
-    "list": "a list",
-    "text": "text",
-    "integer": "a number",
-    "number": "a number",
-    "boolean": "true or false",
-    "nothing": "nothing",
+    "mapping": say("a mapping"),
+    "list": say("a list"),
+    "text": say("text"),
+    "integer": say("a number"),
+    "number": say("a number"),
+    "boolean": say("true or false"),
+    "nothing": say("nothing"),
 }
+TEXT = _NAMES["text"]
 
 T = TypeVar("T")
 
@@ -36,8 +38,16 @@ class Fault:
     line: int
     message: str
 
+    @property
+    def sentence(self) -> str:
+        """The fault with its place, for where it stands alone."""
+        line = str(self.line)
+        if self.path:
+            return say("line {line}: {path}: {message}", line=line, path=self.path, message=self.message)
+        return say("line {line}: {message}", line=line, message=self.message)
+
     def __str__(self) -> str:
-        return f"line {self.line}: {self.path + ': ' if self.path else ''}{self.message}"
+        return str(self.sentence)
 
 
 class DocumentError(BadRequest):
@@ -71,10 +81,10 @@ def quoted(value: str, longest: int = 60) -> str:
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut) + '"'
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "groups"?`, or "" if nothing known is near."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that was probably meant, or "" if none is near."""
     near = difflib.get_close_matches(word[:80], list(itertools.islice(known, MAX_COMPARED)), n=1, cutoff=0.55)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    return near[0] if near else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,42 +95,47 @@ class Value:
     path: str
     report: Report
 
-    def fault(self, message: str) -> None:
+    def fault(self, message: str, near: str = "") -> None:
+        """Report it, and the known word that is `near`, if any."""
+        if near:
+            message = say('{fault}; did you mean "{word}"?', fault=message, word=near)
         self.report.add(self.path, self.node.line, message)
 
-    def hint(self, word: str, known: Iterable[str]) -> str:
-        """`; did you mean "groups"?`, or "". Only for the first faults: comparing costs, and a document can have many."""
-        return "" if len(self.report.faults) >= MAX_HINTS else did_you_mean(word, known)
+    def near(self, word: str, known: Iterable[str]) -> str:
+        """The known word that was probably meant, or "". Only for the first faults: comparing costs, and a document can have many."""
+        return "" if len(self.report.faults) >= MAX_HINTS else nearest(word, known)
 
-    def _wrong(self, wanted: str) -> None:
-        hint = (
-            "; put it in quotes"
-            if wanted.startswith("text") and self.node.kind in ("integer", "number", "boolean")
-            else ""
-        )
-        self.fault(f"{wanted} is wanted here, not {_NAMES[self.node.kind]}{hint}")
+    def wrong(self, wanted: str) -> None:
+        """Report that another kind of value is wanted here."""
+        found = _NAMES[self.node.kind]
+        if wanted.startswith("text") and self.node.kind in ("integer", "number", "boolean"):
+            self.fault(say("{wanted} is wanted here, not {found}; put it in quotes", wanted=wanted, found=found))
+        else:
+            self.fault(say("{wanted} is wanted here, not {found}", wanted=wanted, found=found))
 
     def text(
-        self, *, longest: int = 2_048, wanted: str = "text", multiline: bool = False, empty: bool = False
+        self, *, longest: int = 2_048, wanted: str = TEXT, multiline: bool = False, empty: bool = False
     ) -> str | None:
         """The text, or None after a fault. Control and bidi characters are faults: they make a rule read as another."""
         if self.node.kind != "text":
-            self._wrong(wanted if wanted.startswith("text") else f"text ({wanted})")
+            self.wrong(wanted if wanted.startswith("text") else say("text ({what})", what=wanted))
             return None
         value = self.node.text
         if not value and not empty:
-            self.fault(f"{wanted} is wanted here, and this is empty")
+            self.fault(say("{wanted} is wanted here, and this is empty", wanted=wanted))
         elif len(value) > longest:
-            self.fault(f"at most {longest:,} characters are accepted, and these are {len(value):,}")
+            self.fault(
+                say("at most {most} characters are accepted, and these are {number}", most=longest, number=len(value))
+            )
         elif bad := _first_unreadable(value, multiline=multiline):
-            self.fault(f"has the invisible character U+{ord(bad):04X}; take it out")
+            self.fault(say("has the invisible character {character}; take it out", character=f"U+{ord(bad):04X}"))
         else:
             return value
         return None
 
     def boolean(self) -> bool | None:
         if self.node.kind != "boolean":
-            self._wrong("true or false")
+            self.wrong(say("true or false"))
             return None
         return self.node.text.casefold() == "true"
 
@@ -129,10 +144,10 @@ class Value:
         if self.node.kind != "list":
             if scalar_too and self.node.kind != "nothing":
                 return [self]
-            self._wrong("a list")
+            self.wrong(say("a list"))
             return []
         if at_least_one and not self.node.items:
-            self.fault("the list is empty; name at least one, or leave the key out")
+            self.fault(say("the list is empty; name at least one, or leave the key out"))
         return [Value(item, f"{self.path}[{index}]", self.report) for index, item in enumerate(self.node.items)]
 
     def texts(
@@ -151,7 +166,7 @@ class Value:
             if value is None:
                 continue
             if value in read:
-                item.fault("is in the list twice; take one out")
+                item.fault(say("is in the list twice; take one out"))
             read.append(value)
         return tuple(read)
 
@@ -159,10 +174,10 @@ class Value:
         """The entries of a mapping, each key known, single and present if required."""
         return Fields(self, tuple(allowed), tuple(required))
 
-    def entries(self, wanted: str = "a mapping") -> list[tuple[str, Value]]:
+    def entries(self, wanted: str = _NAMES["mapping"]) -> list[tuple[str, Value]]:
         """The entries of a mapping whose keys are free; a key that comes twice is a fault."""
         if self.node.kind != "mapping":
-            self._wrong(wanted)
+            self.wrong(wanted)
             return []
         seen: set[str] = set()
         read: list[tuple[str, Value]] = []
@@ -170,11 +185,15 @@ class Value:
             path = f"{self.path}.{key[:60]}" if self.path else key[:60]
             if key in seen:
                 # A reviewer reads one of the two, a lenient loader takes the other.
-                self.report.add(path, line, "the key is here twice; keep one of them")
+                self.report.add(path, line, say("the key is here twice; keep one of them"))
                 continue
             seen.add(key)
             if bad := _first_unreadable(key, multiline=False):
-                self.report.add(self.path, line, f"a key has the invisible character U+{ord(bad):04X}; take it out")
+                self.report.add(
+                    self.path,
+                    line,
+                    say("a key has the invisible character {character}; take it out", character=f"U+{ord(bad):04X}"),
+                )
                 continue
             read.append((key, Value(node, path, self.report)))
         return read
@@ -186,16 +205,19 @@ class Fields:
     def __init__(self, value: Value, allowed: tuple[str, ...], required: tuple[str, ...]) -> None:
         self.value = value
         self._known: dict[str, Value] = {}
-        entries = value.entries(f"a mapping with {_listed(allowed)}")
-        for key, entry in entries:
+        if value.node.kind != "mapping":
+            value.wrong(say("a mapping with {keys}", keys=", ".join(allowed)))
+            return
+        for key, entry in value.entries():
             if key not in allowed:
-                entry.fault(f"unknown key{entry.hint(key, allowed) or '; known here: ' + ', '.join(allowed)}")
+                near = entry.near(key, allowed)
+                known = say("unknown key; known here: {keys}", keys=", ".join(allowed))
+                entry.fault(say("unknown key") if near else known, near)
             else:
                 self._known[key] = entry
-        if value.node.kind == "mapping":
-            for key in required:
-                if key not in self._known:
-                    value.fault(f"`{key}` is missing")
+        for key in required:
+            if key not in self._known:
+                value.fault(say("`{key}` is missing", key=key))
 
     def __contains__(self, key: str) -> bool:
         return key in self._known
@@ -219,10 +241,6 @@ class Fields:
 
     def boolean(self, key: str, *, default: bool) -> bool:
         return self.read(key, Value.boolean, default)
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    return ", ".join(words)
 
 
 def _first_unreadable(text: str, *, multiline: bool) -> str:

@@ -11,6 +11,7 @@ from federation.mapping.patterns import is_glob
 from federation.mapping.reading import Value, quoted
 from federation.mapping.rolearn import ACCOUNT_ID
 from federation.mapping.rules import Account, AccountSelector, Delegation, StaffRole, StaffRule
+from federation.said import say
 
 _STAFF_ROLES = ("owner", "mapper", "account-owner", "approver", "auditor")
 
@@ -36,7 +37,9 @@ def read_selector(value: Value, known: Known) -> AccountSelector | None:
     fields = value.fields(("ids", "names", "tags", "organizational_units"))
     if not value.node.entries:
         value.fault(
-            "an empty selector chooses nothing; leave accounts out for every account, or say which: ids, names, tags, organizational_units"
+            say(
+                "an empty selector chooses nothing; leave accounts out for every account, or say which: ids, names, tags, organizational_units"
+            )
         )
     return AccountSelector(
         ids=fields.read("ids", lambda v: v.texts(leaves.account_id, scalar_too=True), ()),
@@ -56,16 +59,18 @@ def _name(value: Value, known: Known) -> str | None:
     text = leaves.glob(value)
     # A misspelt account in a deny would silently deny nothing.
     if text is not None and not is_glob(text) and text not in known.names:
-        value.fault(f"no account of this document is called {quoted(text)}{value.hint(text, known.names)}")
+        value.fault(
+            say("no account of this document is called {name}", name=quoted(text)), value.near(text, known.names)
+        )
         return None
     return text
 
 
 def _wanted_tags(value: Value) -> dict[str, tuple[str, ...]]:
     wanted = {}
-    entries = value.entries("a mapping from tag to its value or values")
+    entries = value.entries(say("a mapping from tag to its value or values"))
     if value.node.kind == "mapping" and not entries:
-        value.fault("name at least one tag, or leave tags out")
+        value.fault(say("name at least one tag, or leave tags out"))
     for key, entry in entries:
         wanted[key] = entry.texts(lambda v: v.text(longest=256, empty=True), scalar_too=True)
     return wanted
@@ -80,7 +85,8 @@ def _provider(value: Value, known: Known) -> str | None:
     slug = leaves.slug(value)
     if slug is not None and known.providers and slug not in known.providers:
         value.fault(
-            f"no identity provider of this document has the slug {quoted(slug)}{value.hint(slug, known.providers)}"
+            say("no identity provider of this document has the slug {slug}", slug=quoted(slug)),
+            value.near(slug, known.providers),
         )
         return None
     return cast("str | None", slug)
@@ -92,9 +98,9 @@ def read_staff(value: Value, known: Known) -> StaffRule:
     role = fields.read("role", leaves.choice(*_STAFF_ROLES), "auditor")
     selector = fields.read("accounts", lambda v: read_selector(v, known), None)
     if role == "account-owner" and "accounts" not in fields:
-        value.fault("an account-owner owns some accounts: name them under accounts")
+        value.fault(say("an account-owner owns some accounts: name them under accounts"))
     if role != "account-owner" and (entry := fields.get("accounts")):
-        entry.fault(f"accounts belongs to account-owner; the role {role} counts for the whole gateway")
+        entry.fault(say("accounts belongs to account-owner; the role {role} counts for the whole gateway", role=role))
     return StaffRule(
         role=cast("StaffRole", role),
         groups=fields.read("groups", lambda v: v.each(leaves.group_match, scalar_too=True), ()),

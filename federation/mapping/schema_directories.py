@@ -16,6 +16,7 @@ from federation.mapping.rules import (
     SubjectAttribute,
 )
 from federation.mapping.schema_accounts import Known
+from federation.said import say
 
 
 def read_directory(value: Value, known: Known) -> Directory:
@@ -25,9 +26,9 @@ def read_directory(value: Value, known: Known) -> Directory:
     )
     scim, ldap = fields.get("scim"), fields.get("ldap")
     if (scim is None) == (ldap is None) and fields:
-        value.fault("exactly one of scim and ldap is wanted here")
+        value.fault(say("exactly one of {one} and {other} is wanted here", one="scim", other="ldap"))
     if ldap is not None and (entry := fields.get("subject")):
-        entry.fault("with ldap, ldap.attributes.subject says which attribute it is; leave this out")
+        entry.fault(say("with ldap, ldap.attributes.subject says which attribute it is; leave this out"))
     return Directory(
         slug=fields.read("slug", leaves.slug, ""),
         provider=fields.read("provider", lambda v: _provider(v, known), ""),
@@ -46,7 +47,8 @@ def _provider(value: Value, known: Known) -> str | None:
     text = leaves.slug(value)
     if text is not None and text not in known.providers:
         value.fault(
-            f"no identity provider of this document is called {quoted(text)}{value.hint(text, known.providers)}"
+            say("no identity provider of this document is called {name}", name=quoted(text)),
+            value.near(text, known.providers),
         )
         return None
     return str(text) if text is not None else None
@@ -72,7 +74,7 @@ def _ldap(value: Value) -> LdapDirectory:
         required=("url", "base_dn"),
     )  # fmt: skip
     if ("bind_dn" in fields) != ("password" in fields):
-        value.fault("bind_dn and password belong together: name both, or neither for an anonymous bind")
+        value.fault(say("bind_dn and password belong together: name both, or neither for an anonymous bind"))
     start_tls = fields.boolean("start_tls", default=False)
     one = leaves.ldap_url if not start_tls else leaves.ldap_url_in_clear
     return LdapDirectory(

@@ -7,12 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from federation.said import say
+
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|attributes\.[^{}\s]+")
 
+_LONE_BRACE = say("has a brace without its partner; write fields as {{name}}")
+
 
 class TemplateError(ValueError):
-    """The text is not a template; the message says what would be right."""
+    """The text is not a template; `sentence` says what would be right."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        super().__init__(sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +60,19 @@ def parse_template(text: str) -> Template:
     for found in _FIELD.finditer(text):
         literal, name = text[end : found.start()], found[1]
         if "{" in literal or "}" in literal:
-            raise TemplateError("has a brace without its partner; write fields as {name}")
+            raise TemplateError(_LONE_BRACE)
         if _NAME.fullmatch(name) is None:
             raise TemplateError(
-                f"has a field {{{name}}} that is no name; write {{email}}, {{attributes.department}} or the name of a capture"
+                say(
+                    "has a field {field} that is no name; write {{email}}, {{attributes.department}} or the name of a capture",
+                    field=f"{{{name}}}",
+                )
             )
         parts.append((literal, name))
         end = found.end()
     rest = text[end:]
     if "{" in rest or "}" in rest:
-        raise TemplateError("has a brace without its partner; write fields as {name}")
+        raise TemplateError(_LONE_BRACE)
     if rest or not parts:
         parts.append((rest, ""))
     return Template(tuple(parts))

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import yaml
 
+from federation.said import say
+
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 24
 MAX_NODES = 400_000
@@ -56,7 +58,10 @@ def read(text: str) -> Node:
     """The one document in `text`. Raises Unreadable with the line and what would be right."""
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise Unreadable(
-            1, f"the document is larger than {MAX_BYTES:,} bytes; split it or name groups by an expression"
+            1,
+            say(
+                "the document is larger than {number} bytes; split it or name groups by an expression", number=MAX_BYTES
+            ),
         )
     text = text.removeprefix("\ufeff")
     if text.lstrip()[:1] == "{":
@@ -65,9 +70,17 @@ def read(text: str) -> Node:
         return _Builder(yaml.parse(text, Loader=_LOADER)).document()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Unreadable(line, f"this is not valid YAML or JSON: {error.problem or 'unreadable'}") from error
+        # What libyaml has to say is English, and names what a search finds.
+        told = (
+            say("this is not valid YAML or JSON: {problem}", problem=error.problem)
+            if error.problem
+            else say("this is not valid YAML or JSON")
+        )
+        raise Unreadable(line, told) from error
     except (yaml.YAMLError, UnicodeError) as error:
-        raise Unreadable(1, "the text has characters that YAML does not allow, such as control characters") from error
+        raise Unreadable(
+            1, say("the text has characters that YAML does not allow, such as control characters")
+        ) from error
 
 
 def _json_for_yaml(text: str) -> str:
@@ -89,32 +102,36 @@ class _Builder:
     def document(self) -> Node:
         next(self._events)  # StreamStart
         if isinstance(next(self._events), yaml.StreamEndEvent):
-            raise Unreadable(1, "the document is empty; it begins with `version: 1`")
+            raise Unreadable(1, say("the document is empty; it begins with `version: 1`"))
         root = self._node(next(self._events), 0)
         next(self._events)  # DocumentEnd
         after = next(self._events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise Unreadable(_line(after), "a second document begins here; one file holds one document")
+            raise Unreadable(_line(after), say("a second document begins here; one file holds one document"))
         return root
 
     def _node(self, event: Any, depth: int) -> Node:
         line = _line(event)
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise Unreadable(line, f"the document has more than {MAX_NODES:,} values")
+            raise Unreadable(line, say("the document has more than {number} values", number=MAX_NODES))
         scalar = isinstance(event, yaml.ScalarEvent)
         if event.anchor is not None or (not scalar and isinstance(event, yaml.AliasEvent)):
             raise Unreadable(
                 line,
-                "anchors (&) and aliases (*) are not accepted; write the value out (and quote text that begins with & or *)",
+                say(
+                    "anchors (&) and aliases (*) are not accepted; write the value out (and quote text that begins with & or *)"
+                ),
             )
         if event.tag is not None and event.tag != "!":
             raise Unreadable(
                 line,
-                "tags (!) are not accepted; write plain text, numbers, lists and mappings (and quote text that begins with !)",
+                say(
+                    "tags (!) are not accepted; write plain text, numbers, lists and mappings (and quote text that begins with !)"
+                ),
             )
         if depth > MAX_DEPTH:
-            raise Unreadable(line, f"this is nested more than {MAX_DEPTH} levels deep")
+            raise Unreadable(line, say("this is nested more than {number} levels deep", number=MAX_DEPTH))
         if scalar:
             return Node(_kind(event), line, event.value)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -129,7 +146,7 @@ class _Builder:
         while not isinstance(inner := next(self._events), yaml.MappingEndEvent):
             key = self._node(inner, depth + 1)
             if key.kind in ("mapping", "list"):
-                raise Unreadable(key.line, "a key must be text")
+                raise Unreadable(key.line, say("a key must be text"))
             entries.append((key.text, key.line, self._node(next(self._events), depth + 1)))
         return Node("mapping", line, entries=tuple(entries))
 

@@ -25,6 +25,7 @@ from federation.models.accounts import Role
 from federation.models.audit import AuditEvent, text_in_data
 from federation.models.audit_digest import DailyCount
 from federation.models.people import Person
+from federation.said import say
 
 PAGE: Final = 50
 WINDOW: Final = 10_000
@@ -99,14 +100,18 @@ def parse_search(text: str) -> AuditSearch:
             found[name] = (*found.get(name, ()), body if without else part)
             continue
         if not value:
-            raise _invalid(f"Write what to look for behind {key}:, without a space between.")
+            raise _invalid(say("Write what to look for behind {key}:, without a space between.", key=key))
         if value not in _ALLOWED.get(key, {value}):
             known = ", ".join(sorted(_ALLOWED[key]))
-            raise _invalid(f"{value} is no {key}; there are {known}.")
+            raise _invalid(say("{value} is no {key}; there are {known}.", value=value, key=key, known=known))
         if without:
             if key not in _WITHOUT:
                 raise _invalid(
-                    f"{key}: cannot be left out with a minus; that goes for {', '.join(_WITHOUT)} and words."
+                    say(
+                        "{key}: cannot be left out with a minus; that goes for {keys} and words.",
+                        key=key,
+                        keys=", ".join(_WITHOUT),
+                    )
                 )
             found[_WITHOUT[key]] = (*found.get(_WITHOUT[key], ()), value)
         elif key in _SEVERAL:
@@ -127,7 +132,7 @@ def _parts(text: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError as error:
-        raise _invalid("A quotation mark has no partner.") from error
+        raise _invalid(say("A quotation mark has no partner.")) from error
 
 
 def _invalid(sentence: str) -> SearchInvalid:
@@ -139,7 +144,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise _invalid(f"{text} is no day or moment; write 2026-05-03 or 2026-05-03T14:00.") from error
+        raise _invalid(say("{text} is no day or moment; write 2026-05-03 or 2026-05-03T14:00.", text=text)) from error
     return moment
 
 

@@ -12,6 +12,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from federation.errors import RolegateError
 from federation.flows import doctor, provider_documents
 from federation.flows.doctor.findings import Finding, State
+from federation.flows.doctor.issuer import KEY_STATES
 from federation.models import current
 from federation.models.catalogue import ACCOUNT
 from federation.models.directory import SOURCE as DIRECTORY
@@ -20,6 +21,7 @@ from federation.models.providers import ProviderMetadata
 from federation.models.service_tokens import ServiceToken
 from federation.models.sessions import PortalSession
 from federation.models.sync import Source
+from federation.said import say
 from federation.signin import certificates
 
 # Of the doctor's checks those that read the database alone and hold no lock: a page must not make sign-ins wait.
@@ -102,7 +104,8 @@ def endings(*, now: datetime) -> list[Ending]:
         "purpose", "algorithm", "state", "certificate"
     ):
         ends = load_pem_x509_certificate(row.certificate.encode()).not_valid_after_utc
-        found.append(("key", f"{row.purpose} {row.algorithm} ({row.state})", ends))
+        state = KEY_STATES[SigningKey.State(row.state)]
+        found.append(("key", say("{name} ({reason})", name=f"{row.purpose} {row.algorithm}", reason=state), ends))
     for provider in current.mapping().document.identity_providers:
         if provider.enabled and provider.saml is not None:
             try:

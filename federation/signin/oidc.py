@@ -30,6 +30,7 @@ from federation.errors import ConfigurationError, OidcRefused, ProviderUnavailab
 from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider, OidcProvider
 from federation.net import Answer
+from federation.said import say
 from federation.signin.jwks import (
     Discovery,
     ProviderDocumentRefused,
@@ -76,7 +77,9 @@ _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 4.1
 # secret of ours even, is not for the log.
 _OAUTH_ERROR: Final = re.compile(r"[a-z]+(?:_[a-z]+){0,5}")
 _BEARER: Final = re.compile(r"[\x21-\x7e]+")
-_ENDED: Final = "Your company's identity provider did not complete the sign-in. Start again from the sign-in page; if it happens again, tell your administrators."
+_ENDED: Final = say(
+    "Your company's identity provider did not complete the sign-in. Start again from the sign-in page; if it happens again, tell your administrators."
+)
 
 
 @dataclass(frozen=True, slots=True)

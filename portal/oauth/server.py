@@ -31,6 +31,7 @@ from django.http import HttpRequest, HttpResponse
 from federation.errors import BadRequest
 from federation.flows import pair_cli
 from federation.flows.origin import Origin
+from federation.said import say
 
 # RFC 6749 section 5.1: a token must not stay in any cache.
 JSON_HEADERS = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Pragma", "no-cache")]
@@ -137,7 +138,7 @@ class Request(OAuth2Request):  # type: ignore[misc]
         """The parameter's value. Raises InvalidRequestError when it is missing, empty or there twice (RFC 6749 section 3.2)."""
         value = self.payload.data.get(name)
         if not value or len(self.payload.datalist[name]) > 1:
-            raise Malformed(f"{name}_not_once", f"The parameter {name} must be there exactly once.")
+            raise Malformed(f"{name}_not_once", say("The parameter {name} must be there exactly once.", name=name))
         return str(value)
 
 
@@ -157,7 +158,7 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         if not client.check_redirect_uri(uri):
             raise Malformed(
                 "redirect_uri_not_loopback",
-                "The redirect URI must be http://127.0.0.1:PORT/callback or http://[::1]:PORT/callback.",
+                say("The redirect URI must be http://127.0.0.1:PORT/callback or http://[::1]:PORT/callback."),
             )
         return uri
 
@@ -200,9 +201,9 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
 def _require_s256(grant: CodeGrant, _redirect_uri: str) -> None:
     """RFC 7636 lets "plain" be the default; whoever reads the request could then redeem the code."""
     if grant.request.required("code_challenge_method") != "S256":
-        raise Malformed("code_challenge_method_not_s256", "The code_challenge_method must be S256.")
+        raise Malformed("code_challenge_method_not_s256", say("The code_challenge_method must be S256."))
     if not pair_cli.is_code_challenge(grant.request.required("code_challenge")):
-        raise Malformed("code_challenge_malformed", "The code_challenge must be 43 characters of base64url.")
+        raise Malformed("code_challenge_malformed", say("The code_challenge must be 43 characters of base64url."))
 
 
 class RefreshGrant(BaseGrant, TokenEndpointMixin):  # type: ignore[misc]
@@ -337,7 +338,7 @@ class Server(AuthlibServer):  # type: ignore[misc]
         """The grant for the authorization endpoint; errors go back to the client once its redirect URI is known to be right."""
         client = self.query_client(request.required("client_id"))
         if client is None:
-            raise _error("invalid_client", "There is no such client here.")
+            raise _error("invalid_client", say("There is no such client here."))
         redirect_uri = CodeGrant.validate_authorization_redirect_uri(request, client)
         for name in ("response_type", "scope", "state", "code_challenge", "code_challenge_method"):
             if len(request.payload.datalist[name]) > 1:

@@ -23,6 +23,7 @@ from federation.mapping.spans import CannotPlace, compose_rule, moved, rule_text
 from federation.mapping.yamltree import Unreadable
 from federation.models.mapping import MappingDraft
 from federation.queries import mapping as queries
+from federation.said import packed, unpacked
 from portal.staff import mapping_publish
 from portal.staff.guard import staff
 from portal.staff.mapping import number_in
@@ -61,7 +62,7 @@ def draft(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         "draft": row, "sheet": queries.sheet(row.text, now=timezone.now()), "in_force": number, "stale": row.base != number,
         "others": queries.changed_between(row.base) if row.base != number else "",
         "at": number_in(request.GET.get("rule", "")), "saved": "saved" in request.GET,
-        "conflicts": request.session.pop("mapping_conflicts", None) if "conflicts" in request.GET else None,
+        "conflicts": [unpacked(one) for one in request.session.pop("mapping_conflicts", None) or ()] if "conflicts" in request.GET else [],
     }  # fmt: skip
     return page(request, "staff/mapping/editor.html", context)
 
@@ -92,7 +93,7 @@ def do(request: HttpRequest, draft_id: UUID) -> HttpResponse:
     if step == "update":
         merge = mapping_drafts.bring_up_to_date(person, draft_id, origin=origin, now=now)
         if merge.conflicts:
-            request.session["mapping_conflicts"] = list(merge.conflicts)
+            request.session["mapping_conflicts"] = [packed(one) for one in merge.conflicts]
         return HttpResponseRedirect(
             _address("staff-mapping-draft", merge.draft) + ("?conflicts" if merge.conflicts else "?saved")
         )
@@ -146,7 +147,7 @@ def rule(request: HttpRequest, draft_id: UUID, number: int) -> HttpResponse:
         line, wrong = (None, ()) if faults else queries.measure_of_one(changed, number, now=timezone.now())
         context: dict[str, object] = {
             "line": line,
-            "faults": [sentence for _field, sentence in faults] + [str(fault) for fault in wrong],
+            "faults": [sentence for _field, sentence in faults] + [fault.sentence for fault in wrong],
         }
         return page(request, "staff/mapping/_measure.html", context)
     if faults:
@@ -186,7 +187,7 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         line, wrong = (None, ()) if faults else queries.measure_of_one(changed, -1, now=timezone.now())
         context: dict[str, object] = {
             "line": line,
-            "faults": [str(fault) for fault in wrong],
+            "faults": [fault.sentence for fault in wrong],
             "waiting": bool(faults),
         }
         return page(request, "staff/mapping/_measure.html", context)
@@ -195,7 +196,7 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         if line is not None:
             saved = _saved(request, row, changed)
             return HttpResponseRedirect(_address("staff-mapping-draft", saved) + f"?saved&rule={len(queries.sheet(saved.text, now=timezone.now(), measured=False).rules) - 1}")  # fmt: skip
-        faults = [("", str(fault)) for fault in wrong]
+        faults = [("", fault.sentence) for fault in wrong]
     context = {
         "draft": row, "sent": sent, "faults": faults, "fault_of": dict(faults), "accounts": accounts, "durations": _DURATIONS,
         "environments": sorted({c.account.tags["environment"] for c in accounts if c.account.tags.get("environment")}),

@@ -68,22 +68,23 @@ STATES: Final[Words] = {
     "published": _("Published"),
     "withdrawn": _("Withdrawn"),
 }
+# {what}: the value, which some languages have before the words and some behind them.
 WHO: Final[Words] = {
-    "groups": "",
-    "all_of": _("and in"),
-    "none_of": _("but not in"),
-    "provider": _("signed in at"),
-    "attributes": _("with"),
+    "groups": "{what}",
+    "all_of": _("and in {what}"),
+    "none_of": _("but not in {what}"),
+    "provider": _("signed in at {what}"),
+    "attributes": _("with {what}"),
     "mfa": _("with a second factor"),
     "no_mfa": _("without a second factor"),
-    "from": _("from"),
-    "until": _("until"),
+    "from": _("from {what}"),
+    "until": _("until {what}"),
 }
 WHERE: Final[Words] = {
     "every": _("every account"),
-    "account": "",
-    "tag": _("tagged"),
-    "unit": _("in the unit"),
+    "account": "{what}",
+    "tag": _("tagged {what}"),
+    "unit": _("in the unit {what}"),
 }
 EFFECTS: Final[Words] = {"allow": _("gives"), "deny": _("denies"), "approval": _("gives with an approval")}
 EVERY: Final[Mapping[str, Mapping[str, str | Promise]]] = {

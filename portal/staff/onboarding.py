@@ -7,7 +7,9 @@ from typing import Any, cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from federation.aws.partitions import PARTITION_NAMES
@@ -15,14 +17,16 @@ from federation.errors import RolegateError
 from federation.flows import onboard_account, staff_rights, verify_account
 from federation.mapping.capabilities import Capability
 from federation.queries import background
+from federation.said import unpacked
 from portal.staff import listing
 from portal.staff.guard import actor_of, powers_in, staff
 from portal.staff.page import page
 from portal.views.guard import is_partial, origin_of, person_of
 
-STEP_WORDS = {
-    "mapping": "In the mapping", "reader": "Reader role", "roles": "List of roles", "oidc_provider": "OIDC provider",
-    "saml_provider": "SAML provider", "trust": "Trust policies", "assume": "A mapped role, assumed",
+STEP_WORDS: dict[str, str | Promise] = {
+    "mapping": gettext_lazy("In the mapping"), "reader": gettext_lazy("Reader role"), "roles": gettext_lazy("List of roles"),
+    "oidc_provider": gettext_lazy("OIDC provider"), "saml_provider": gettext_lazy("SAML provider"),
+    "trust": gettext_lazy("Trust policies"), "assume": gettext_lazy("A mapped role, assumed"),
 }  # fmt: skip
 _SOON, _LATER = 2, 30
 
@@ -89,13 +93,21 @@ def verify(request: HttpRequest, account_id: str) -> HttpResponse:
     return page(request, "staff/_verify.html" if is_partial(request) else "staff/verify.html", context)
 
 
-def _steps(run: background.RunLine) -> list[dict[str, str]]:
+def _steps(run: background.RunLine) -> list[dict[str, Any]]:
     """The steps so far, and those that are still to come while it runs."""
-    told: list[dict[str, str]] = [step for step in run.detail.get("steps", []) if isinstance(step, dict)]
+    told: list[dict[str, Any]] = [step for step in run.detail.get("steps", []) if isinstance(step, dict)]
     names = {step.get("name") for step in told}
     if run.is_running:
         told = told + [{"name": name, "state": "waiting"} for name in verify_account.STEPS if name not in names]
-    return [{**step, "words": STEP_WORDS.get(step.get("name", ""), step.get("name", ""))} for step in told]
+    return [
+        {**step, **_said(step), "words": STEP_WORDS.get(step.get("name", ""), step.get("name", ""))} for step in told
+    ]
+
+
+def _said(step: dict[str, Any]) -> dict[str, str]:
+    """A step's sentences with their pieces; as text where the version before kept them."""
+    kept = step.get("said") or {}
+    return {name: unpacked(kept.get(name)) or step.get(name, "") for name in ("says", "do")}
 
 
 @staff(Capability.ONBOARD_ACCOUNTS)

@@ -79,8 +79,10 @@ def sentence(event: AuditEvent) -> str:
     """The event in words. Its parts come from outside: the template escapes them."""
     template = _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
     if template is None:
-        reason = f": {event.reason}" if event.reason else ""
-        return f"{event.actor or gettext('somebody')}: {event.kind.replace('.', ' ').replace('_', ' ')}, {event.outcome}{reason}."
+        known = {"actor": event.actor or gettext("somebody"), "kind": event.kind, "outcome": event.outcome}
+        if event.reason:
+            return gettext("{actor}: {kind}, {outcome}: {reason}.").format(**known, reason=event.reason)
+        return gettext("{actor}: {kind}, {outcome}.").format(**known)
     words: defaultdict[str, str] = defaultdict(lambda: "?", _words(event))
     # No attribute or index of a value can be named: the templates are ours, and every value is text.
     return str(template).format_map(words)
@@ -99,4 +101,6 @@ def _text(value: Any) -> str:
 
 def _role(arn: str) -> str:
     parts = arn.split(":", 5)
-    return f"{parts[5].removeprefix('role/')} in {parts[4]}" if len(parts) == 6 else arn
+    if len(parts) != 6:
+        return arn
+    return gettext("{role} in {account}").format(role=parts[5].removeprefix("role/"), account=parts[4])

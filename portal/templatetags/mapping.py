@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django import template
+from django.utils.translation import gettext
 
 from portal.staff import mapping_words
+from portal.staff.rights import RIGHT_WORDS
 
 register = template.Library()
 _MOST_LINES = 3_000
@@ -16,6 +18,14 @@ _MOST_LINES = 3_000
 def word(code: str, kind: str) -> object:
     """What a code is called; the code itself where it has no word."""
     return mapping_words.EVERY[kind].get(code, code)
+
+
+@register.filter
+def right_said(right: str) -> str:
+    """A right as the mapping's core calls it (`owner`, `account-owner of shop-prod, shop-dev`), in the reader's language."""
+    name, of, accounts = right.partition(" of ")
+    word = next((str(words) for role, words in RIGHT_WORDS.items() if role == name), name)
+    return gettext("%(right)s of %(accounts)s") % {"right": word, "accounts": accounts} if of else word
 
 
 @register.filter

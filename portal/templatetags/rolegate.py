@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from heroicons.templatetags.heroicons import heroicon_micro
 
-from federation.said import translated
+from federation.said import translated, unpacked
 
 register = template.Library()
 
@@ -51,9 +52,61 @@ def outside(value: object) -> SafeString:
 
 
 @register.filter
+def alternatives(names: Iterable[object]) -> SafeString:
+    """Names from outside with "or" between them, as HTML for display."""
+    told = mark_safe("")
+    for name in map(outside, names):
+        told = format_html(gettext("{one} or {other}"), one=told, other=name) if told else name
+    return told
+
+
+@register.filter
+def phrase(template: str, value: object) -> SafeString:
+    """A piece of a sentence about one value, as HTML: `template`, with {what} where the value belongs, muted around the value."""
+    before, _hole, after = str(template).partition("{what}")
+    muted = [
+        format_html('<span class="muted">{}</span>', part.strip()) if part.strip() else mark_safe("")
+        for part in (before, after)
+    ]
+    told = [piece for piece in (muted[0], outside(value) if value else "", muted[1]) if piece]
+    return mark_safe(" ".join(told))  # noqa: S308  each piece is escaped above
+
+
+@register.filter
 def said(sentence: str) -> str:
     """A sentence of `federation` in the reader's language, where the catalogues have it: what is written there knows no Django."""
-    return translated(sentence, gettext)
+    return translated(sentence, gettext, figure)
+
+
+@register.filter
+def kept(sentence: Any) -> str:
+    """A sentence as it was kept in the database (`federation.said.packed`), for `said`."""
+    return unpacked(sentence)
+
+
+# What a run of background work has counted.
+_COUNTED = {
+    "accounts": _("accounts"), "people": _("people"), "added": _("added"), "gone": _("gone"), "written": _("changed"),
+    "forgotten": _("forgotten"), "everybody": _("everybody anew"), "organization": _("organization"), "done": _("steps"), "sent": _("sent"),
+    "ok": _("read"), "failed": _("failed"), "held": _("held"), "skipped": _("skipped"), "rows": _("events"), "events": _("events"), "findings": _("findings"),
+    "sign_in_states": _("sign-ins begun"), "used_credentials": _("used answers"), "sessions": _("sessions"), "rate_windows": _("counts of attempts"),
+    "codes": _("codes"), "device_grants": _("pairings begun"), "wrong_user_codes": _("wrong codes"), "access_tokens": _("access tokens"),
+    "refresh_tokens": _("refresh tokens"), "letters": _("letters"), "provider_trials": _("tests of providers"), "families": _("pairings"),
+}  # fmt: skip
+
+
+@register.filter
+def run_detail(detail: dict[str, Any]) -> list[tuple[str, str]]:
+    """(word, value) of what a run has noted: numbers as people write them, sentences in the reader's language; no zeros."""
+    told = []
+    for key, value in detail.items():
+        word = str(_COUNTED.get(key, key))
+        if isinstance(value, list):
+            if sentences := [said(unpacked(one)) for one in value if unpacked(one)]:
+                told.append((word, " ".join(sentences)))
+        elif value and not isinstance(value, dict):
+            told.append((word, "" if value is True else figure(value) if isinstance(value, int) else str(value)))
+    return told
 
 
 @register.filter
@@ -104,11 +157,12 @@ def lasted(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return gettext("%(seconds)s s") % {"seconds": number_format(seconds, 1, use_l10n=True)}
     minutes, rest = divmod(int(seconds), 60)
     if minutes >= 60:
         return span_of_time(int(seconds))
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    said = [gettext("%(minutes)s min") % {"minutes": minutes}] if minutes else []
+    return " ".join([*said, gettext("%(seconds)s s") % {"seconds": rest}])
 
 
 @register.filter

@@ -16,6 +16,7 @@ import structlog
 from federation.errors import RolegateError
 from federation.flows.doctor import background, identity_providers, in_force, issuer, outside, storage
 from federation.flows.doctor.findings import Check, Finding, State, problem
+from federation.said import say
 
 log = structlog.get_logger(__name__)
 _WORST = (State.OK, State.WARNING, State.PROBLEM)
@@ -93,12 +94,14 @@ def _run(check: Named, now: datetime) -> Iterator[Finding]:
     except RolegateError as error:
         yield problem(
             "check_failed",
-            f"{error.public_sentence} [{error.code}: {error.reason}] {error.detail}".strip(),
-            "Mend what it says, then run the doctor again.",
+            say("{sentence} [{cause}]", sentence=error.public_sentence, cause=str(error)),
+            say("Mend what it says, then run the doctor again."),
         )
     except Exception as error:
         # A doctor that dies of what it finds helps nobody. The detail is in the log, where redaction sees it.
         log.exception("doctor_check_failed", check=check.name)
         yield problem(
-            "check_failed", f"The check itself failed: {error.__class__.__name__}.", "The process's log has the trace."
+            "check_failed",
+            say("The check itself failed: {error}.", error=error.__class__.__name__),
+            say("The process's log has the trace."),
         )

@@ -16,6 +16,7 @@ from federation.models import current
 from federation.models.catalogue import ACCOUNT
 from federation.models.directory import SOURCE as DIRECTORY
 from federation.models.sync import Source, TaskRun
+from federation.said import listed, say
 
 _CONNECT_SECONDS = 3
 # A run may wait for a busy worker; three of them in a row that did not come are a worker that is not there.
@@ -23,7 +24,6 @@ _MISSED = 3
 _SLACK = timedelta(minutes=5)
 STALE = timedelta(hours=24)  # THREATS.md, "Faults"
 _SHOWN = 5
-_NEVER_DONE = "nothing refreshes provider metadata, roles and directories, and nothing is purged"
 
 
 def has_broker() -> bool:
@@ -36,7 +36,8 @@ def broker(now: datetime) -> Iterator[Finding]:
     if not has_broker():
         yield warning(
             "no_broker",
-            f"REDIS_URL is not set: {_NEVER_DONE}. Signing in and credentials work.",
+            "REDIS_URL is not set: nothing refreshes provider metadata, roles and directories, and nothing is purged. "
+            "Signing in and credentials work.",
             "Set REDIS_URL, and run a worker and beat (docs/runbook.md).",
         )
         return
@@ -76,39 +77,45 @@ def runs(now: datetime) -> Iterator[Finding]:
         row.task: row
         for row in TaskRun.objects.filter(task__in=schedule, pk=Subquery(last.order_by("-started_at").values("pk")[:1]))
     }
-    late, never = [], []
+    late: list[str] = []
+    never: list[str] = []
     for task, every in sorted(schedule.items()):
         row = newest.get(task)
         if row is None:
             never.append(task)
             continue
         if now - row.started_at > every * _MISSED + _SLACK:
-            late.append(f"{task} ({span(now - row.started_at)} ago)")
+            late.append(say("{task} ({span} ago)", task=task, span=span(now - row.started_at)))
         if row.outcome == TaskRun.Outcome.FAILED:
             yield warning(
                 "task_failed",
-                f"The last run of {task} failed: {row.error_code}.",
-                "The worker's log has the detail, under task_failed.",
+                say("The last run of {task} failed: {error}.", task=task, error=row.error_code),
+                say("The worker's log has the detail, under task_failed."),
                 task=task,
             )
         elif row.outcome == TaskRun.Outcome.LOST:
             yield warning(
                 "task_lost",
-                f"The worker died in the last run of {task}.",
-                "If that happens again, look at the worker's memory limit and its log.",
+                say("The worker died in the last run of {task}.", task=task),
+                say("If that happens again, look at the worker's memory limit and its log."),
                 task=task,
             )
     if late or len(never) == len(schedule):
         yield problem(
             "worker_not_seen",
-            f"No worker has done lately: {', '.join(late or never)}; {_NEVER_DONE}.",
-            "See that a worker and exactly one beat run, and reach the same REDIS_URL and database (docs/runbook.md).",
+            say(
+                "No worker has done lately: {tasks}; nothing refreshes provider metadata, roles and directories, and nothing is purged.",
+                tasks=listed(late or never),
+            ),
+            say(
+                "See that a worker and exactly one beat run, and reach the same REDIS_URL and database (docs/runbook.md)."
+            ),
         )
     elif never:
         yield warning(
             "task_never_run",
-            f"Never done yet: {', '.join(never)}.",
-            "Right within the first hour after a start. Later: see that beat runs this version.",
+            say("Never done yet: {tasks}.", tasks=listed(never)),
+            say("Right within the first hour after a start. Later: see that beat runs this version."),
         )
     else:
         yield ok(
@@ -122,9 +129,14 @@ def sources(now: datetime) -> Iterator[Finding]:
     for row in held_answers.waiting():
         yield warning(
             "answer_held",
-            f"{wanted.get(row.source_id, row.source_id)} answered with {row.summary.get('removed')} of {row.summary.get('before')} gone; "
-            f"that has waited since {row.held_at:%Y-%m-%d %H:%M} UTC.",
-            "Look at it with manage.py held, then accept or refuse it.",
+            say(
+                "{source} answered with {removed} of {before} gone; that has waited since {moment}.",
+                source=wanted.get(row.source_id, row.source_id),
+                removed=row.summary.get("removed"),
+                before=row.summary.get("before"),
+                moment=f"{row.held_at:%Y-%m-%d %H:%M} UTC",
+            ),
+            say("Look at it with manage.py held, then accept or refuse it."),
             source=row.source_id,
         )
     rows = {row.key: row for row in Source.objects.filter(key__in=wanted)}
@@ -132,34 +144,52 @@ def sources(now: datetime) -> Iterator[Finding]:
     failed = [row for key, row in rows.items() if row.state == Source.State.FAILED and key not in never]
     stale = [row for row in rows.values() if row.succeeded_at is not None and now - row.succeeded_at > STALE]
     if failed:
-        listed = _some(f"{wanted[row.key]} ({row.error_code})" for row in failed)
         yield warning(
             "source_failed",
-            f"{len(failed)} of {counted(len(wanted), 'source')} could not be read: {listed}. The last good answer stays in force.",
-            "manage.py refresh catalogue ACCOUNT, or refresh directory SLUG, shows the cause; docs/onboarding.md has the reader role.",
+            say(
+                "{number} of {all} sources could not be read: {sources}. The last good answer stays in force.",
+                number=len(failed),
+                all=len(wanted),
+                sources=_some([_with_why(wanted[row.key], row) for row in failed]),
+            ),
+            say(
+                "manage.py refresh catalogue ACCOUNT, or refresh directory SLUG, shows the cause; docs/onboarding.md has the reader role."
+            ),
         )
-    for kind, why in (
-        (DIRECTORY, "roles that ask for a fresh directory are closed"),
-        (ACCOUNT, "roles made since are not known"),
-        (current.ORGANIZATION, "accounts that came, moved or left since are not known"),
+    for kind, says in (
+        (DIRECTORY, _old_directories),
+        (ACCOUNT, _old_accounts),
+        (current.ORGANIZATION, _old_organization),
     ):
         old = [wanted[row.key] for row in stale if row.key.startswith(kind)]
         if old:
             yield warning(
-                "source_stale",
-                f"Not read for more than a day: {_some(old)}; {why}.",
-                "See that the worker runs, and what the last attempts said.",
+                "source_stale", says(_some(old)), say("See that the worker runs, and what the last attempts said.")
             )
-    yield from _never_read({key: wanted[key] + _why_not(rows.get(key)) for key in never})
+    yield from _never_read({key: _with_why(wanted[key], rows.get(key)) for key in never})
     if wanted and not (failed or stale or never):
         yield ok(f"{counted(len(wanted), 'source')}, each read within a day")
     elif not wanted:
         yield ok("No account and no directory to read")
 
 
-def _why_not(row: Source | None) -> str:
-    """What the last attempt said, where there was one."""
-    return f" ({row.error_code})" if row is not None and row.error_code else ""
+def _old_directories(names: str) -> str:
+    return say("Not read for more than a day: {names}; roles that ask for a fresh directory are closed.", names=names)
+
+
+def _old_accounts(names: str) -> str:
+    return say("Not read for more than a day: {names}; roles made since are not known.", names=names)
+
+
+def _old_organization(names: str) -> str:
+    return say(
+        "Not read for more than a day: {names}; accounts that came, moved or left since are not known.", names=names
+    )
+
+
+def _with_why(name: str, row: Source | None) -> str:
+    """The name, with what the last attempt said, where there was one."""
+    return say("{name} ({reason})", name=name, reason=row.error_code) if row is not None and row.error_code else name
 
 
 def _never_read(never: dict[str, str]) -> Iterator[Finding]:
@@ -168,30 +198,47 @@ def _never_read(never: dict[str, str]) -> Iterator[Finding]:
     if silent:
         yield problem(
             "directory_silent",
-            f"Never heard of: {_some(silent)}. Everybody of its provider is refused until it answers.",
-            "Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh).",
+            say("Never heard of: {names}. Everybody of its provider is refused until it answers.", names=_some(silent)),
+            say("Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh)."),
         )
     if organization := never.get(current.ORGANIZATION):
         yield warning(
             "organization_unread",
-            f"Never read: {organization}. The accounts that the mapping document names are known, and no other.",
-            "manage.py refresh catalogue shows the cause. ROLEGATE_ORGANIZATION_ROLE names the reader in the management account (docs/onboarding.md).",
+            say(
+                "Never read: {names}. The accounts that the mapping document names are known, and no other.",
+                names=organization,
+            ),
+            say(
+                "manage.py refresh catalogue shows the cause. ROLEGATE_ORGANIZATION_ROLE names the reader in the management account (docs/onboarding.md)."
+            ),
         )
     unread = [name for key, name in never.items() if key.startswith(ACCOUNT)]
     if unread:
         yield warning(
             "catalogue_unread",
-            f"Never read: {_some(unread)}. Of {'its' if len(unread) == 1 else 'their'} roles the gateway does not know which exist, and for how long sessions may last.",
-            "Let the owner apply manage.py onboard ACCOUNT, which makes the reader role too; then manage.py refresh catalogue ACCOUNT.",
+            say(
+                "Never read: {names}. Of its roles the gateway does not know which exist, and for how long sessions may last.",
+                names=_some(unread),
+            )
+            if len(unread) == 1
+            else say(
+                "Never read: {names}. Of their roles the gateway does not know which exist, and for how long sessions may last.",
+                names=_some(unread),
+            ),
+            say(
+                "Let the owner apply manage.py onboard ACCOUNT, which makes the reader role too; then manage.py refresh catalogue ACCOUNT."
+            ),
         )
 
 
 def _wanted() -> dict[str, str]:
     """Key of every source that is read -> how people call it."""
     document = current.mapping().document
-    found = {current.ORGANIZATION: "the organization"} if settings.ROLEGATE_ORGANIZATION_ROLE else {}
+    found: dict[str, str] = (
+        {current.ORGANIZATION: say("the organization")} if settings.ROLEGATE_ORGANIZATION_ROLE else {}
+    )
     found |= {f"{ACCOUNT}{account.id}": _called(account) for account in document.accounts}
-    return found | {f"{DIRECTORY}{one.slug}": f"directory {one.slug}" for one in document.directories}
+    return found | {f"{DIRECTORY}{one.slug}": say("directory {name}", name=one.slug) for one in document.directories}
 
 
 def _called(account: Account) -> str:
@@ -199,6 +246,7 @@ def _called(account: Account) -> str:
 
 
 def _some(names: Iterator[str] | list[str]) -> str:
-    listed = sorted(names)
-    rest = len(listed) - _SHOWN
-    return ", ".join(listed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    every = sorted(names)
+    rest = len(every) - _SHOWN
+    shown = listed(every[:_SHOWN])
+    return say("{names} and {number} more", names=shown, number=rest) if rest > 0 else shown

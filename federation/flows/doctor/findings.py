@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from federation.said import say
+
 
 class State(StrEnum):
     """ok; warning: it works, and will not for ever, or not as it should; problem: something does not work now."""
@@ -46,15 +48,19 @@ def problem(code: str, says: str, do: str, **data: Any) -> Finding:
     return Finding(State.PROBLEM, code, says, do, data)
 
 
+# Where a page shows a finding, "1 account" is said in its reader's language; `counted` is for the terminal alone.
 def counted(number: int, noun: str) -> str:
     """So many of something, as people say it: "1 account", "40 accounts"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def span(length: timedelta) -> str:
-    """A length of time as people say it: its largest unit, rounded down."""
+    """A length of time as people say it: its largest unit, rounded down. Stands behind "ago", "in" or "for"."""
     seconds = int(abs(length.total_seconds()))
-    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            return counted(seconds // size, unit)
-    return counted(seconds, "second")
+    if days := seconds // 86_400:
+        return say("1 day") if days == 1 else say("{number} days", number=days)
+    if hours := seconds // 3_600:
+        return say("1 hour") if hours == 1 else say("{number} hours", number=hours)
+    if minutes := seconds // 60:
+        return say("1 minute") if minutes == 1 else say("{number} minutes", number=minutes)
+    return say("1 second") if seconds == 1 else say("{number} seconds", number=seconds)

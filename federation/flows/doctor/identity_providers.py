@@ -13,6 +13,7 @@ from federation.flows.doctor.issuer import SOON
 from federation.mapping.rules import IdentityProvider, SamlProvider
 from federation.models import current
 from federation.models.providers import ProviderMetadata
+from federation.said import say
 from federation.signin import certificates, jwks
 from federation.signin.metadata import IdpMetadata, parse_idp_metadata
 
@@ -33,8 +34,12 @@ def stored(now: datetime) -> Iterator[Finding]:
         except RolegateError as error:
             yield problem(
                 "provider_metadata_unusable",
-                f"{provider.slug}: its metadata cannot be used ({error.reason}). Nobody signs in there.",
-                "Give the gateway the provider's current metadata.",
+                say(
+                    "{provider}: its metadata cannot be used ({reason}). Nobody signs in there.",
+                    provider=provider.slug,
+                    reason=error.reason,
+                ),
+                say("Give the gateway the provider's current metadata."),
                 provider=provider.slug,
             )
 
@@ -46,8 +51,8 @@ def _held(provider: IdentityProvider, saml: SamlProvider, now: datetime) -> Iter
         if row is None:
             yield warning(
                 "provider_metadata_unread",
-                f"{provider.slug}: its metadata has not been fetched yet.",
-                "It is when somebody signs in, or by the worker within ten minutes.",
+                say("{provider}: its metadata has not been fetched yet.", provider=provider.slug),
+                say("It is when somebody signs in, or by the worker within ten minutes."),
                 provider=provider.slug,
             )
             return
@@ -55,16 +60,30 @@ def _held(provider: IdentityProvider, saml: SamlProvider, now: datetime) -> Iter
         age = f", read {span(old)} ago"
         if old > _LATE:
             left = provider_documents.LAST_GOOD_COPY - old
-            why = f" ({row.last_error})" if row.last_error else ""
+            ago = say("{span} ago", span=span(old))
+            if row.last_error:
+                ago = say("{name} ({reason})", name=ago, reason=row.last_error)
+            says = (
+                say(
+                    "{provider}: its metadata was last fetched {ago}; nobody signs in there.",
+                    provider=provider.slug,
+                    ago=ago,
+                )
+                if left <= timedelta(0)
+                else say(
+                    "{provider}: its metadata was last fetched {ago}; in {span} nobody signs in there any more.",
+                    provider=provider.slug,
+                    ago=ago,
+                    span=span(left),
+                )
+            )
             yield (problem if left <= timedelta(0) else warning)(
                 "provider_metadata_old",
-                f"{provider.slug}: its metadata was last fetched {span(old)} ago{why}; "
-                + (
-                    "nobody signs in there."
-                    if left <= timedelta(0)
-                    else f"in {span(left)} nobody signs in there any more."
+                says,
+                say(
+                    "See why {url} cannot be had from here, or what is wrong with what it answers.",
+                    url=saml.metadata_url,
                 ),
-                f"See why {saml.metadata_url} cannot be had from here, or what is wrong with what it answers.",
                 provider=provider.slug,
             )
     metadata = provider_documents.held_metadata(provider, now=now)
@@ -76,15 +95,23 @@ def _lasting(provider: IdentityProvider, metadata: IdpMetadata, now: datetime, a
     if ends - now < SOON:
         yield (problem if ends <= now else warning)(
             "provider_certificate_ends",
-            f"{provider.slug}: its last signing certificate ends on {ends:%Y-%m-%d}.",
-            "Ask the provider's people for the next one; old and new are taken side by side.",
+            say(
+                "{provider}: its last signing certificate ends on {day}.",
+                provider=provider.slug,
+                day=f"{ends:%Y-%m-%d}",
+            ),
+            say("Ask the provider's people for the next one; old and new are taken side by side."),
             provider=provider.slug,
         )
     if metadata.valid_until is not None and metadata.valid_until - now < timedelta(days=1):
         yield warning(
             "provider_metadata_ends",
-            f"{provider.slug}: its metadata says that it is valid until {metadata.valid_until:%Y-%m-%d %H:%M} UTC only.",
-            "The gateway reads it again before that, if it has a URL; otherwise give it the next one.",
+            say(
+                "{provider}: its metadata says that it is valid until {moment} only.",
+                provider=provider.slug,
+                moment=f"{metadata.valid_until:%Y-%m-%d %H:%M} UTC",
+            ),
+            say("The gateway reads it again before that, if it has a URL; otherwise give it the next one."),
             provider=provider.slug,
         )
     if ends - now >= SOON:

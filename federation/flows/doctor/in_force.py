@@ -15,6 +15,7 @@ from federation.mapping.document import parse
 from federation.models import current
 from federation.models.secrets import reveal
 from federation.models.service_tokens import ServiceToken
+from federation.said import listed, say
 
 _TOKEN_ENDS_SOON = timedelta(days=14)
 
@@ -27,37 +28,46 @@ def mapping(now: datetime) -> Iterator[Finding]:
     document = held.document
     if held.number == 0:
         yield problem(
-            "mapping_none", "No mapping document is in force: nobody can sign in.", "Run manage.py apply FILE."
+            "mapping_none",
+            say("No mapping document is in force: nobody can sign in."),
+            say("Run manage.py apply FILE."),
         )
         return
     missing = [
         what
         for what, there in (
-            ("identity provider that is enabled", any(provider.enabled for provider in document.identity_providers)),
-            ("account", document.accounts),
-            ("rule", document.rules or document.delegations),
+            (say("no identity provider that is enabled"), any(p.enabled for p in document.identity_providers)),
+            (say("no account"), document.accounts),
+            (say("no rule"), document.rules or document.delegations),
         )
         if not there
     ]
     if missing:
         yield warning(
             "mapping_gives_nothing",
-            f"Revision {held.number} has no {', no '.join(missing)}: nobody gets a role.",
-            "Complete it and apply it again (docs/mapping.md).",
+            say(
+                "Revision {revision} has {missing}: nobody gets a role.",
+                revision=str(held.number),
+                missing=listed(missing),
+            ),
+            say("Complete it and apply it again (docs/mapping.md)."),
         )
     if not any(rule.role == "owner" for rule in document.staff):
         yield warning(
             "no_owner",
-            "No group owns the gateway: the console has nobody who may change the mapping; manage.py still can.",
-            "Add {role: owner, groups: […]} under staff.",
+            say("No group owns the gateway: the console has nobody who may change the mapping; manage.py still can."),
+            say("Add {{role: owner, groups: […]}} under staff."),
         )
     providers = [provider.slug for provider in document.identity_providers if provider.enabled]
     open_roles = sorted({rule.role for rule in document.staff if not rule.provider})
     if len(providers) > 1 and open_roles:
         yield warning(
             "staff_of_any_provider",
-            f"Whoever runs one of {len(providers)} identity providers ({', '.join(providers)}) can name a group that has rights here ({', '.join(open_roles)}).",
-            "Add provider: under staff, with those whose groups you trust with that.",
+            say(
+                "Whoever runs one of the identity providers {providers} can name a group that has rights here: {roles}.",
+                providers=listed(providers), roles=listed(open_roles),
+            ),
+            say("Add provider under staff, with those whose groups you trust with that."),
         )
     if not missing:
         accounts, rules = counted(len(document.accounts), "account"), counted(len(document.rules), "rule")
@@ -74,15 +84,17 @@ def _configured_file() -> Iterator[Finding]:
     except (OSError, UnicodeDecodeError, RolegateError) as error:
         yield problem(
             "config_faulty",
-            f"ROLEGATE_CONFIG ({path}) cannot be published: {str(error)[:500]}",
-            "manage.py apply FILE --dry-run names every fault. What is in force stays; a new gateway would not start.",
+            say("ROLEGATE_CONFIG ({path}) cannot be published: {error}", path=path, error=str(error)[:500]),
+            say(
+                "manage.py apply FILE --dry-run names every fault. What is in force stays; a new gateway would not start."
+            ),
         )
         return
     if not first_start.is_published(text):
         yield warning(
             "config_not_published",
-            f"ROLEGATE_CONFIG ({path}) says something else than what was last published from it.",
-            "It is published at the next start of the gateway; or now, with manage.py apply.",
+            say("ROLEGATE_CONFIG ({path}) says something else than what was last published from it.", path=path),
+            say("It is published at the next start of the gateway; or now, with manage.py apply."),
         )
 
 
@@ -101,8 +113,14 @@ def secrets(now: datetime) -> Iterator[Finding]:
             faults += 1
             yield problem(
                 "client_secret_unusable",
-                f"{provider.slug}: its client secret cannot be used: {error.detail or error.reason}.",
-                "Set the variable in the gateway's environment (and in this shell's); or apply the document with the secret once more.",
+                say(
+                    "{provider}: its client secret cannot be used: {reason}.",
+                    provider=provider.slug,
+                    reason=error.detail or error.reason,
+                ),
+                say(
+                    "Set the variable in the gateway's environment (and in this shell's); or apply the document with the secret once more."
+                ),
                 provider=provider.slug,
             )
     if not faults:
@@ -118,8 +136,13 @@ def tokens(now: datetime) -> Iterator[Finding]:
     for token in ending:
         yield warning(
             "token_ends",
-            f"The token {token.name} ({token.scope}) ends in {span(token.expires_at - now)}.",
-            "Make the next one with manage.py tokens create, give it to the program, then revoke this one.",
+            say(
+                "The token {name} ({scope}) ends in {span}.",
+                name=token.name,
+                scope=token.scope,
+                span=span(token.expires_at - now),
+            ),
+            say("Make the next one with manage.py tokens create, give it to the program, then revoke this one."),
         )
     if not ending:
         yield ok(f"{counted(len(living), 'token')} of programs" if living else "No program has a token")

@@ -17,8 +17,13 @@ from federation.issuer import publish
 from federation.issuer.signing import KeySealBroken
 from federation.models import current
 from federation.models.keys import SigningKey
+from federation.said import say
 
 SOON = timedelta(days=30)
+KEY_STATES = {
+    SigningKey.State.NEXT: say("next"), SigningKey.State.ACTIVE: say("active"), SigningKey.State.RETIRING: say("retiring"),
+    SigningKey.State.RETIRED: say("retired"),
+}  # fmt: skip
 _OVERDUE = timedelta(days=3)  # the next key waits a day in public, and a worker may have been away
 
 
@@ -32,8 +37,8 @@ def keys(now: datetime) -> Iterator[Finding]:
             faults += 1
             yield problem(
                 "key_missing",
-                f"There is no active {' '.join(kind)} key.",
-                "Run manage.py keys list, which makes what is missing.",
+                say("There is no active {kind} key.", kind=" ".join(kind)),
+                say("Run manage.py keys list, which makes what is missing."),
             )
     for row in rows:
         for found in _one(row, now):
@@ -45,21 +50,38 @@ def keys(now: datetime) -> Iterator[Finding]:
 
 
 def _one(row: SigningKey, now: datetime) -> Iterator[Finding]:
-    about = f"The {row.state} {row.purpose} {row.algorithm} key {row.kid}"
+    key = {
+        "state": KEY_STATES[SigningKey.State(row.state)],
+        "purpose": row.purpose,
+        "algorithm": row.algorithm,
+        "kid": row.kid,
+    }
     try:
         current.unseal_key(row)
     except KeySealBroken:
         yield problem(
             "key_sealed",
-            f"{about} cannot be opened: it was sealed under another ROLEGATE_SECRET_KEY.",
-            "Put the earlier value into ROLEGATE_SECRET_KEY_FALLBACKS. If it is lost: manage.py keys rotate PURPOSE --at-once, and give AWS the new keys.",
+            say(
+                "The {state} {purpose} {algorithm} key {kid} cannot be opened: it was sealed under another ROLEGATE_SECRET_KEY.",
+                **key,
+            ),
+            say(
+                "Put the earlier value into ROLEGATE_SECRET_KEY_FALLBACKS. If it is lost: manage.py keys rotate PURPOSE --at-once, and give AWS the new keys."
+            ),
         )
     ends = load_pem_x509_certificate(row.certificate.encode()).not_valid_after_utc
     if ends - now < SOON:
         yield (problem if ends <= now else warning)(
             "key_certificate_ends",
-            f"{about} has a certificate that ends on {ends:%Y-%m-%d}.",
-            f"Run manage.py keys rotate {row.purpose}: twice, with time for AWS to learn the new one in between (docs/runbook.md).",
+            say(
+                "The {state} {purpose} {algorithm} key {kid} has a certificate that ends on {day}.",
+                **key,
+                day=f"{ends:%Y-%m-%d}",
+            ),
+            say(
+                "Run manage.py keys rotate {purpose}: twice, with time for AWS to learn the new one in between (docs/runbook.md).",
+                purpose=row.purpose,
+            ),
         )
     used = now - (row.activated_at or row.created_at)
     if row.purpose == SigningKey.Purpose.TOKEN and row.state == SigningKey.State.ACTIVE:
@@ -67,8 +89,14 @@ def _one(row: SigningKey, now: datetime) -> Iterator[Finding]:
         if late > _OVERDUE:
             yield warning(
                 "key_overdue",
-                f"{about} should have been replaced {span(late)} ago.",
-                "See that the worker runs, and whether its log says next_key_not_public: then publish the files of the static host again.",
+                say(
+                    "The {state} {purpose} {algorithm} key {kid} should have been replaced {span} ago.",
+                    **key,
+                    span=span(late),
+                ),
+                say(
+                    "See that the worker runs, and whether its log says next_key_not_public: then publish the files of the static host again."
+                ),
             )
 
 

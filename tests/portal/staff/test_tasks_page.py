@@ -42,7 +42,7 @@ def test_a_run_that_ended_well_says_when_and_how_long_and_when_next(owner, clock
     shown = said(owner.get("/staff/tasks/"), "refresh_catalogue")
     assert "1 min 15 s" in shown
     assert "ended well" in shown
-    assert "ok : 40 failed : 1" in shown
+    assert "read : 40 failed : 1" in shown
     every = django_settings.CELERY_BEAT_SCHEDULE["refresh-catalogue"]["schedule"]
     assert f"{clock.now - timedelta(seconds=600) + every:%Y-%m-%d %H:%M} UTC" in shown
 
