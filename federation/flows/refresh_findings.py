@@ -20,6 +20,7 @@ from federation.models import current
 from federation.models.catalogue import ACCOUNT
 from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.sync import Source
+from federation.said import packed
 
 TASK = "refresh_findings"
 SEVERITIES: Final[tuple[Severity, ...]] = tuple(Severity)
@@ -51,7 +52,8 @@ def _due() -> list[tuple[Account, str]]:
     mapping = current.mapping()
     versions = dict(Source.objects.filter(key__startswith=ACCOUNT).values_list("key", "version"))
     known = dict(ExaminedAccount.objects.values_list("account_id", "stamp"))
-    common = f"{mapping.number}.{mapping.organization}.{mapping.role_tags}"
+    # The first number is of what a row holds: a version that keeps more works everything out once more.
+    common = f"2.{mapping.number}.{mapping.organization}.{mapping.role_tags}"
     stamps = {a.id: f"{common}.{versions.get(ACCOUNT + a.id, 0)}" for a in mapping.document.accounts}
     return [(a, stamps[a.id]) for a in mapping.document.accounts if known.get(a.id) != stamps[a.id]]
 
@@ -93,7 +95,7 @@ def _examine(account: Account, stamp: str, now: datetime) -> int:
         TrustFinding.objects.filter(pk__in=gone).delete()
         TrustFinding.objects.bulk_create(
             new, batch_size=500, update_conflicts=True, unique_fields=["role_arn", "code", "statement"],
-            update_fields=["account_id", "severity", "sentence", "rules", "correctable"],
+            update_fields=["account_id", "severity", "sentence", "pieces", "rules", "correctable"],
         )  # fmt: skip
         ExaminedAccount.objects.update_or_create(
             account_id=account.id, defaults={"stamp": stamp, "examined_at": now, "roles": len(examined.reports)}
@@ -118,7 +120,7 @@ def _row(account_id: str, key: _Key, finding: Finding, rules: list[str], now: da
     arn, code, statement = key
     return TrustFinding(
         account_id=account_id, role_arn=arn, code=code, statement=statement, severity=SEVERITIES.index(finding.severity),
-        sentence=finding.sentence, rules=sorted(set(rules)), correctable=bool(finding.corrected), found_at=now,
+        sentence=finding.sentence, pieces=packed(finding.sentence), rules=sorted(set(rules)), correctable=bool(finding.corrected), found_at=now,
     )  # fmt: skip
 
 
@@ -126,6 +128,7 @@ def _is_as(row: TrustFinding, finding: Finding, rules: list[str]) -> bool:
     return (
         row.severity == SEVERITIES.index(finding.severity)
         and row.sentence == finding.sentence
+        and row.pieces == packed(finding.sentence)
         and row.rules == sorted(set(rules))
         and row.correctable == bool(finding.corrected)
     )

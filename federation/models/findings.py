@@ -12,6 +12,7 @@ from django.db import models
 class TrustFinding(models.Model):
     """One finding of `aws.trust` on one role that matters: it keeps people out, or lets others in.
 
+    `pieces`: the sentence as `said.packed` keeps it, for readers of another language; None of a row that the version before wrote.
     `severity`: its rank, 0 the worst (`SEVERITIES` of flows.refresh_findings). `rules`: names of the rules that point at the
     role. `correctable`: whether a corrected policy is known.
     """
@@ -22,6 +23,7 @@ class TrustFinding(models.Model):
     statement = models.PositiveSmallIntegerField(default=0)
     severity = models.PositiveSmallIntegerField()
     sentence = models.TextField()
+    pieces: models.JSONField[Any, Any] = models.JSONField(null=True)
     rules: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
     correctable = models.BooleanField(default=False)
     found_at = models.DateTimeField()

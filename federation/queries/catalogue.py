@@ -27,6 +27,7 @@ from federation.models.entitlements import Entitlement
 from federation.models.findings import ExaminedAccount, TrustFinding
 from federation.models.sync import Source
 from federation.queries import keyset
+from federation.said import unpacked
 
 Scope = Collection[str] | None
 RoleSort = Literal["name", "-name", "used", "-used"]
@@ -406,7 +407,7 @@ def findings(wanted: FindingFilter, *, scope: Scope, cursor: str = "", size: int
     lines = tuple(
         FindingLine(
             row.role_arn, row.role_arn.split(":role/", 1)[-1], accounts.get(row.account_id) or Account(row.account_id, row.account_id),
-            SEVERITIES[row.severity], row.code, CODES.get(row.code, ""), row.sentence, tuple(row.rules), row.correctable, row.found_at,
+            SEVERITIES[row.severity], row.code, CODES.get(row.code, ""), unpacked(row.pieces) or row.sentence, tuple(row.rules), row.correctable, row.found_at,
         )
         for row in found.rows
     )  # fmt: skip
