@@ -23,7 +23,7 @@ RIGHT_WORDS: dict[StaffRole, str | Promise] = {
     "auditor": _("Auditor"),
 }
 CAPABILITY_WORDS: dict[Capability, str | Promise] = {
-    Capability.OPEN_CONSOLE: _("Open the console"),
+    Capability.OPEN_CONSOLE: _("Enter the admin console"),
     Capability.SEE_ACCOUNTS: _("See accounts and roles"),
     Capability.ONBOARD_ACCOUNTS: _("Onboard and verify accounts"),
     Capability.SEE_PROVIDERS: _("See identity providers"),

@@ -105,7 +105,16 @@ def run_detail(detail: dict[str, Any]) -> list[tuple[str, str]]:
             if sentences := [said(unpacked(one)) for one in value if unpacked(one)]:
                 told.append((word, " ".join(sentences)))
         elif value and not isinstance(value, dict):
-            told.append((word, "" if value is True else figure(value) if isinstance(value, int) else str(value)))
+            told.append(
+                (
+                    word,
+                    ""
+                    if value is True
+                    else figure(value)
+                    if isinstance(value, int)
+                    else str(_COUNTED.get(value, value)),
+                )
+            )
     return told
 
 

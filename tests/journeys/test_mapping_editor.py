@@ -75,7 +75,7 @@ def test_text_is_checked_at_its_lines_kept_as_one_types_and_outlives_the_session
 
     heidi.get_by_label("Person").fill("heidi")
     heidi.get_by_label("Role", exact=True).fill("playground/PowerUser")
-    heidi.get_by_role("button", name="Ask").click()
+    heidi.get_by_role("button", name="Find out").click()
     expect(heidi.locator("#trial .state").first).to_have_text("No")
 
     heidi.context.clear_cookies(name="rolegate_session")
