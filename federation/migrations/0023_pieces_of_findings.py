@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0020_past_nestings'),
+        ('federation', '0022_what_a_held_answer_removes'),
     ]
 
     operations = [
