@@ -16,7 +16,7 @@ import yaml
 
 from federation.audit.events import Origin
 from federation.errors import BadRequest, NotFound, RolegateError
-from federation.flows import mapping_drafts, provider_trials
+from federation.flows import mapping_drafts, provider_certificates, provider_trials
 from federation.mapping import editing
 from federation.mapping.document import DocumentError, parse
 from federation.mapping.rules import IdentityProvider
@@ -38,11 +38,11 @@ class NotTested(BadRequest):
 
 
 class ShutsOut(BadRequest):
-    """The change takes away the way in of its author, or of every owner, and that was not confirmed. `reason` says which."""
+    """The change takes a way in from its author, every owner, or whoever comes by an old certificate, and was not confirmed. `reason` says which."""
 
     code = "provider_shuts_out"
     status = 409
-    sentence = "This would shut you, or every owner of the gateway, out. Read the warning and confirm it."
+    sentence = "This may shut people out, you perhaps among them. Read the warning and confirm it."
 
 
 class WrittenByHand(BadRequest):
@@ -126,7 +126,8 @@ def warnings(
     person: Person, provider: IdentityProvider, *, now: datetime, trial_id: UUID | None = None
 ) -> tuple[str, ...]:
     """What the change would take from its author, or from every owner, as codes: `your_own_way_in`, `your_own_right`,
-    `every_owner`. Empty where it takes nothing of the kind.
+    `every_owner`; and `certificate_dropped` where sign-ins by a certificate that is in force would not be accepted any more.
+    Empty where it takes nothing of the kind.
     """
     mapping = current.mapping()
     found: list[str] = []
@@ -135,6 +136,8 @@ def warnings(
         found.append("your_own_way_in")
     if own and provider.enabled and trial_id is not None and _loses_right(person, provider, trial_id, now):
         found.append("your_own_right")
+    if provider.enabled and provider_certificates.left_behind(provider, now=now):
+        found.append("certificate_dropped")
     held = {one.slug: one for one in mapping.document.identity_providers}.get(provider.slug)
     if held is not None and held.enabled and not provider.enabled and not _other_owner(mapping, provider.slug):
         found.append("every_owner")

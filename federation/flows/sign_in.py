@@ -35,7 +35,7 @@ from federation.errors import (
     SignInRefused,
     UnknownProvider,
 )
-from federation.flows import latest_word, overage, provider_documents, purge, rate_limits
+from federation.flows import latest_word, overage, provider_documents, provider_keys, purge, rate_limits
 from federation.flows.refusals import record_refusal
 from federation.identity import Identity, Subject
 from federation.mapping.rules import IdentityProvider
@@ -402,6 +402,7 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
                 unsolicited=True,
                 **answer,
             )
+    provider_keys.note_use(provider.slug, verified.signed_by, now=now)
     return Received(code, provider.slug, unsolicited=not verified.in_response_to)
 
 

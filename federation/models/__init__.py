@@ -2,7 +2,7 @@
 
 from federation.models.access import RateWindow
 from federation.models.access_changes import AccessChange
-from federation.models.accounts import OrganizationAccount, Role
+from federation.models.accounts import OrganizationAccount, PolicyDocument, Role
 from federation.models.audit import AuditEvent, AuditHead
 from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
@@ -20,7 +20,7 @@ from federation.models.keys import SigningKey
 from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.marks import RoleMark
 from federation.models.people import PastClaims, Person
-from federation.models.providers import OpenIdDocument, ProviderMetadata, ProviderTrial
+from federation.models.providers import OpenIdDocument, ProviderKeyUse, ProviderMetadata, ProviderTrial
 from federation.models.requests import AccessRequest, Letter, RequestedRole
 from federation.models.service_tokens import ServiceToken
 from federation.models.sessions import PortalSession, SignInState, UsedCredential
@@ -56,7 +56,9 @@ __all__ = [
     "PastMembership",
     "PastNesting",
     "Person",
+    "PolicyDocument",
     "PortalSession",
+    "ProviderKeyUse",
     "ProviderMetadata",
     "ProviderTrial",
     "RateWindow",

@@ -45,12 +45,24 @@ def search_text(path: str, name: str, tags: Mapping[str, str]) -> str:
     return " ".join(words).lower()[:LONGEST_SEARCH_TEXT]
 
 
+class PolicyDocument(models.Model):
+    """The text of an IAM policy, kept once however many roles have it. `digest`: SHA-256 of the text, hex."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    text = models.TextField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.digest[:16]
+
+
 class Role(models.Model):
     """An IAM role that is known to exist, or to have existed (`present` False since `removed_at`).
 
     `path` without its outer slashes. `max_session_duration` in seconds, null where it is not known. `trust_policy`: the
     document as IAM gives it, decoded. `digest`: of everything that was read, so that an unchanged role is not written.
-    `search`: what a search of the catalogue looks at, lower case (`search_text`).
+    `search`: what a search of the catalogue looks at, lower case (`search_text`). `policies`: what gives the role its permissions, as
+    [{"name", "arn", "document", "boundary"}] with the digest of a `PolicyDocument` or ""; null until they have been read.
     """
 
     arn = models.CharField(max_length=2048, unique=True)
@@ -65,6 +77,9 @@ class Role(models.Model):
     created_at = models.DateTimeField(null=True, blank=True)
     digest = models.CharField(max_length=64, blank=True, default="")
     search = models.CharField(max_length=LONGEST_SEARCH_TEXT, blank=True, default="")
+    policies: models.JSONField[list[dict[str, Any]] | None, list[dict[str, Any]] | None] = models.JSONField(
+        null=True, blank=True
+    )
     present = models.BooleanField(default=True)
     seen_at = models.DateTimeField()
     removed_at = models.DateTimeField(null=True, blank=True)

@@ -68,6 +68,25 @@ class ProviderTrial(models.Model):
         return f"trial of {self.slug}"
 
 
+class ProviderKeyUse(models.Model):
+    """When a certificate of a SAML provider last signed a sign-in, to some minutes. `fingerprint`: SHA-256, hex.
+
+    While a key rolls, it says which of the certificates the provider signs with now.
+    """
+
+    provider = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=64)
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(fields=["provider", "fingerprint"], name="key_use_of_provider")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.fingerprint[:16]}"
+
+
 class OpenIdDocument(models.Model):
     """The last good copy of a discovery document or key set, for every process. `key`: SHA-256 of `url`, hex."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Literal
 
 from cryptography.hazmat.primitives import hashes
@@ -13,7 +14,7 @@ from django.db.models import Count
 
 from federation.audit.events import Kind
 from federation.errors import NotFound, RolegateError
-from federation.flows import provider_documents, provider_trials
+from federation.flows import provider_certificates, provider_documents, provider_trials
 from federation.flows.sign_in import redirect_uri
 from federation.identity import Identity
 from federation.mapping.engine import Grant
@@ -22,7 +23,7 @@ from federation.models import current
 from federation.models.audit import AuditEvent
 from federation.models.catalogue import reachable
 from federation.models.people import Person
-from federation.models.providers import ProviderMetadata, ProviderTrial
+from federation.models.providers import ProviderKeyUse, ProviderMetadata, ProviderTrial
 from federation.signin import certificates
 
 SOON = timedelta(days=30)
@@ -34,7 +35,10 @@ Health = Literal["good", "warn", "bad", "off", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class CertificateLine:
-    """One certificate. `days_left` is negative once it has ended. `fault`: why it may not be used now, or ""."""
+    """One certificate. `days_left` is negative once it has ended. `fault`: why it may not be used now, or "".
+
+    `signed_at`: when it last signed a sign-in, to some minutes; None where that is not known.
+    """
 
     fingerprint: str
     subject: str
@@ -43,6 +47,12 @@ class CertificateLine:
     days_left: int
     fault: str
     pem: str = field(repr=False)
+    signed_at: datetime | None = None
+
+    @property
+    def digest(self) -> str:
+        """The fingerprint as one word of lower-case hexadecimal digits."""
+        return self.fingerprint.replace(":", "").lower()
 
     @property
     def days_ago(self) -> int:
@@ -103,7 +113,7 @@ def values_for(slug: str, protocol: str) -> Values:
 
 
 def providers(*, now: datetime) -> list[ProviderLine]:
-    """Every provider of the mapping in force, in its order. Four statements."""
+    """Every provider of the mapping in force, in its order. Five statements."""
     rows = {row.provider: row for row in ProviderMetadata.objects.all()}
     seen: dict[tuple[str, str], int] = {}
     counted = (
@@ -116,8 +126,9 @@ def providers(*, now: datetime) -> list[ProviderLine]:
             seen.get((slug, "came" if outcome == "ok" else "refused"), 0) + number
         )
     people = dict(Person.objects.values_list("provider").annotate(number=Count("pk")))
+    signed = signed_at()
     return [
-        _line(provider, rows.get(provider.slug), now, seen, people)
+        _line(provider, rows.get(provider.slug), now, seen, people, signed=signed)
         for provider in current.mapping().document.identity_providers
     ]
 
@@ -136,9 +147,13 @@ def _line(
     now: datetime,
     seen: dict[tuple[str, str], int],
     people: dict[str, int],
+    *,
+    signed: Mapping[tuple[str, str], datetime],
 ) -> ProviderLine:
     kept = provider_documents.kept(one, row, now=now)
-    lines = certificate_lines(kept.certificates, now)
+    lines = certificate_lines(
+        kept.certificates, now, {digest: at for (slug, digest), at in signed.items() if slug == one.slug}
+    )
     health, why = _health(one, kept, lines, now)
     source = one.oidc.issuer if one.oidc else ""
     if one.saml:
@@ -171,8 +186,15 @@ def _health(
     return "good", ""
 
 
-def certificate_lines(pems: Iterable[str], now: datetime) -> tuple[CertificateLine, ...]:
-    """Facts of certificates, the one that ends last first."""
+def signed_at() -> dict[tuple[str, str], datetime]:
+    """(slug, fingerprint) -> when that certificate last signed a sign-in."""
+    return {(row.provider, row.fingerprint): row.last_at for row in ProviderKeyUse.objects.all()}
+
+
+def certificate_lines(
+    pems: Iterable[str], now: datetime, signed: Mapping[str, datetime] = MappingProxyType({})
+) -> tuple[CertificateLine, ...]:
+    """Facts of certificates, the one that ends last first. `signed`: fingerprint -> when it last signed a sign-in."""
     lines = []
     for pem in pems:
         certificate = certificates.load(pem)
@@ -181,10 +203,31 @@ def certificate_lines(pems: Iterable[str], now: datetime) -> tuple[CertificateLi
             CertificateLine(
                 certificate.fingerprint(hashes.SHA256()).hex(":").upper(), certificate.subject.rfc4514_string(),
                 certificate.not_valid_before_utc, certificate.not_valid_after_utc,
-                (certificate.not_valid_after_utc - now).days, fault.value if fault else "", pem,
+                (certificate.not_valid_after_utc - now).days, fault.value if fault else "", pem, signed.get(certificates.fingerprint(pem)),
             )
         )  # fmt: skip
     return tuple(sorted(lines, key=lambda line: line.not_after, reverse=True))
+
+
+# --- While a key rolls ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RolledLine:
+    """A certificate in force, in an entry that is being tried, or in both."""
+
+    certificate: CertificateLine
+    in_force: bool
+    in_entry: bool
+
+
+def rolled(trial: ProviderTrial, provider: IdentityProvider, *, now: datetime) -> list[RolledLine]:
+    """The certificates of an entry with pasted metadata beside those in force, the one that ends last first. Two statements."""
+    entry = provider_documents.kept(provider, None, now=now).certificates
+    force = provider_certificates.in_force(trial.slug, now=now)
+    signed = {digest: at for (slug, digest), at in signed_at().items() if slug == trial.slug}
+    lines = certificate_lines(dict.fromkeys((*entry, *force)), now, signed)
+    return [RolledLine(line, line.pem in force, line.pem in entry) for line in lines]
 
 
 # --- What a test says ---------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -52,6 +53,12 @@ def load(pem: str) -> x509.Certificate:
 def public_key_der(pem: str) -> bytes:
     """SubjectPublicKeyInfo of the certificate, DER: what two certificates of one key have in common."""
     return load(pem).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=256)
+def fingerprint(pem: str) -> str:
+    """SHA-256 of the certificate, hex. Raises SamlRefused(certificate_invalid)."""
+    return load(pem).fingerprint(hashes.SHA256()).hex()
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from lxml import etree
+
 from federation import net
 from federation.errors import ConfigurationError, ProviderUnavailable, SamlRefused
 from federation.signin import certificates, shape, signatures
@@ -22,6 +24,7 @@ from federation.signin.reasons import Reason
 MAX_BYTES = 2 * 1024 * 1024
 
 MD = "{urn:oasis:names:tc:SAML:2.0:metadata}"
+_X509 = f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"
 PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
@@ -98,13 +101,76 @@ def certificates_of(xml: bytes) -> tuple[str, ...]:
             parent = descriptor.getparent()
             if descriptor.get("use", "signing") != "signing" or parent is None or parent.tag != MD + "IDPSSODescriptor":
                 continue
-            for node in descriptor.iterfind(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"):
+            for node in descriptor.iterfind(_X509):
                 pem = certificates.pem_of(node.text or "")
                 if pem not in found:
                     found.append(pem)
     except SamlRefused:
         return tuple(found)
     return tuple(found)
+
+
+def with_certificate(xml: str, pem: str) -> str:
+    """Metadata that name one more certificate for signing, behind those that they have. What is there already stays as it is.
+
+    A signature on the document does not outlast a change, and goes. Raises MetadataInvalid as `parse_idp_metadata`, and SamlRefused
+    (certificate_invalid).
+    """
+    root, role = _role_of(xml)
+    wanted = certificates.pem_of(pem)
+    if wanted in certificates_of(xml.encode()):
+        return xml
+    descriptor = etree.Element(MD + "KeyDescriptor", use="signing")
+    info = etree.SubElement(descriptor, DS + "KeyInfo", nsmap={"ds": DS.strip("{}")})
+    data = etree.SubElement(info, DS + "X509Data")
+    etree.SubElement(data, DS + "X509Certificate").text = "".join(wanted.splitlines()[1:-1])
+    keys = role.findall(MD + "KeyDescriptor")
+    if keys:
+        keys[-1].addnext(descriptor)
+    else:
+        # The schema's order: Signature and Extensions come before it.
+        before = [child for child in role if child.tag in (DS + "Signature", MD + "Extensions")]
+        role.insert(len(before), descriptor)
+    return _written(root)
+
+
+def without_certificate(xml: str, pem: str) -> str:
+    """Metadata that do not name this certificate for signing any more. A key that is for encryption too stays for that alone.
+
+    Raises as `with_certificate`, and MetadataInvalid(certificate_missing) where none for signing would be left.
+    """
+    root, role = _role_of(xml)
+    unwanted = certificates.pem_of(pem)
+    for descriptor in role.findall(MD + "KeyDescriptor"):
+        named = [certificates.pem_of(node.text or "") for node in descriptor.iterfind(_X509)]
+        if unwanted not in named or descriptor.get("use", "signing") != "signing":
+            continue
+        if descriptor.get("use") is None:
+            descriptor.set("use", "encryption")
+        else:
+            role.remove(descriptor)
+    changed = _written(root)
+    if not certificates_of(changed.encode()):
+        raise MetadataInvalid("certificate_missing")
+    return changed
+
+
+def _role_of(xml: str) -> tuple[Element, Element]:
+    """The document and its one identity provider's role. Raises MetadataInvalid."""
+    try:
+        root = shape.parse(xml.encode(), max_bytes=MAX_BYTES, lenient=True)
+    except SamlRefused as error:
+        raise MetadataInvalid(error.reason, detail=error.detail) from error
+    roles = list(root.iter(MD + "IDPSSODescriptor"))
+    if len(roles) != 1:
+        raise MetadataInvalid("several_roles" if roles else "no_identity_provider")
+    return root, roles[0]
+
+
+def _written(root: Element) -> str:
+    for signature in root.findall(DS + "Signature"):
+        root.remove(signature)
+    return str(etree.tostring(root, encoding="unicode"))
 
 
 def _verified(root: Element, pem: str, now: datetime) -> Element:
@@ -180,7 +246,7 @@ def _signing_certificates(role: Element, now: datetime) -> tuple[str, ...]:
         # use="encryption" is a key that others encrypt to: its holder was never meant to vouch for anybody.
         if descriptor.get("use", "signing") != "signing":
             continue
-        for node in descriptor.iterfind(f"{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"):
+        for node in descriptor.iterfind(_X509):
             pem = certificates.pem_of(node.text or "")
             if pem not in pems:
                 pems.append(pem)

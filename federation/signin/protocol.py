@@ -29,7 +29,8 @@ class Verified:
     document is refused for its age, so the key may be forgotten. `in_response_to`: id of our request, "" when the
     response was unsolicited. `name_id`: what the provider itself calls the person, whatever the claim map takes for the
     subject: its logout messages say it (SAML: the NameID; OpenID Connect: `sub`). `session_index`: the provider's session.
-    `object_id`: Entra's own id of the person (`oid`), "" where none is said.
+    `object_id`: Entra's own id of the person (`oid`), "" where none is said. `signed_by`: SHA-256, hex, of the certificate whose
+    key signed a SAML response, "" for OpenID Connect.
     """
 
     identity: Identity
@@ -39,6 +40,7 @@ class Verified:
     name_id: NameId | None = None
     session_index: str = ""
     object_id: str = ""
+    signed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -86,9 +87,9 @@ def verify_response(
     if encrypted is None:
         if wants_encryption:
             raise refused(Reason.ENCRYPTION_REQUIRED)
-        trusted, envelope = _verify_plain(sp, idp, root, pems, now)
+        trusted, envelope, bearer = _verify_plain(sp, idp, root, pems, now)
     else:
-        trusted, envelope = _verify_encrypted(sp, idp, root, pems, now)
+        trusted, envelope, bearer = _verify_encrypted(sp, idp, root, pems, now)
     verdict, signed = trusted
     verified = read(
         signed,
@@ -104,7 +105,7 @@ def verify_response(
     if verdict is not None:
         # Our own checks have found nothing to name more precisely; python3-saml's word stands.
         raise verdict
-    return verified
+    return replace(verified, signed_by=certificates.fingerprint(signatures.signer(bearer, pems)))
 
 
 def trusted_certificates(idp: IdpMetadata, provider: IdentityProvider, now: datetime) -> tuple[str, ...]:
@@ -119,13 +120,14 @@ def trusted_certificates(idp: IdpMetadata, provider: IdentityProvider, now: date
     return certificates.usable(idp.signing_certificates, now)
 
 
-_Judged = tuple[tuple[SamlRefused | None, Element], Element]
+# (python3-saml's verdict, the covered assertion); the Response, as covered where it is signed; what holds the signature.
+_Judged = tuple[tuple[SamlRefused | None, Element], Element, Element]
 
 
 def _verify_plain(
     sp: ServiceProvider, idp: IdpMetadata, root: Element, pems: tuple[str, ...], now: datetime
 ) -> _Judged:
-    """python3-saml's verdict and the covered assertion; the Response, as covered when it is signed itself."""
+    """The assertion is the one that its own signature covers, or else the Response's."""
     assertion = root.find(ASSERTION)
     if assertion is None:  # pragma: no cover - the shape check has seen it
         raise refused(Reason.ASSERTION_COUNT)
@@ -144,7 +146,7 @@ def _verify_plain(
         covered = verify(assertion, pems, now)
     if covered is None or covered.get("ID") != assertion.get("ID"):  # pragma: no cover - verify has compared the IDs
         raise refused(Reason.VERIFIERS_DISAGREE)
-    return (verdict, covered), envelope
+    return (verdict, covered), envelope, assertion if assertion_signed else root
 
 
 def _verify_encrypted(
@@ -177,7 +179,7 @@ def _verify_encrypted(
     verdict = _library_verdict(sp, idp, root, decrypted, pems, now)
     # An unsigned assertion whose ciphertext lies in a verified Response is covered by that signature.
     covered = signatures.verify(assertion, pems, now) if assertion_signed else assertion
-    return (verdict, covered), envelope
+    return (verdict, covered), envelope, assertion if assertion_signed else root
 
 
 # --- python3-saml -------------------------------------------------------------------------------------

@@ -185,6 +185,16 @@ def verify(signed: Element, pems: Sequence[str], now: datetime) -> Element:
     return verify_second(signed, pems, now)
 
 
+def signer(signed: Element, pems: Sequence[str]) -> str:
+    """Which of `pems` the Signature child of `signed` was made with, once `verify` has said yes.
+
+    Costs a second check only while keys roll and the signature does not name its certificate.
+    """
+    signature = _signature_of(signed)
+    found = candidates(signature, pems)
+    return next((pem for pem in found[:-1] if first_verifier(signature, (pem,))), found[-1])
+
+
 def _signature_of(signed: Element) -> Element:
     signature = signed.find(DS + "Signature")
     if signature is None:

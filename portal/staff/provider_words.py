@@ -32,6 +32,12 @@ REASONS: Final[dict[str, str | Promise]] = {
     "encryption_required": _("The entry wants encrypted assertions and the provider sends plain ones."),
     "encryption_algorithm": _("The provider encrypts by an algorithm that is not accepted: choose AES-GCM with RSA-OAEP; AES-CBC only in a signed response."),
     "decrypt_failed": _("The assertion cannot be decrypted: give the provider our metadata again, they hold the key to encrypt to."),
+    "not_a_certificate": _("This is no certificate: paste it as PEM, with its BEGIN and END lines, or the provider's new metadata."),
+    "key_type": _("The key is of a kind that is not accepted: choose RSA with 2,048 bits or more, or ECDSA."),
+    "too_many_certificates": _("Five certificates at most are accepted side by side: drop one first."),
+    "last_certificate": _("This is the last certificate: without it nobody could sign in. Add the next one first."),
+    "certificate_unknown": _("There is no such certificate here any more: look at the list again."),
+    "certificates_are_the_providers": _("The provider names its certificates itself: what its metadata say counts, and changes there."),
     # Time.
     "expired": _("The answer had ended when it came. Compare the clocks of the provider and of this gateway."),
     "not_yet_valid": _("The answer is not valid yet. Compare the clocks of the provider and of this gateway."),
@@ -108,6 +114,9 @@ WARNINGS: Final[dict[str, str | Promise]] = {
     ),
     "your_own_right": _(
         "With these claims, you yourself would not be an owner of the gateway any more after your next sign-in."
+    ),
+    "certificate_dropped": _(
+        "A certificate that is in force is not in this entry: once it is published, sign-ins signed with it are refused."
     ),
     "every_owner": _(
         "Nobody who owns the gateway has come by another provider: with this one disabled, only an operator at the shell can undo it."

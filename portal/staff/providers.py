@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from federation.errors import NotFound, RolegateError
-from federation.flows import provider_changes, provider_documents, provider_trials
+from federation.flows import provider_certificates, provider_changes, provider_documents, provider_trials
 from federation.flows.provider_trials import TrialFaulty
 from federation.mapping.capabilities import Capability
 from federation.mapping.writing import plain_yaml, provider_entry
@@ -57,6 +57,7 @@ def provider(request: HttpRequest, slug: str) -> HttpResponse:
         "said": said,
         "said_words": "" if said in {"", "fetched"} else words_for(said),
         "own": person_of(request).provider == slug,
+        "can_roll": provider_certificates.can_roll(line.provider),
     }
     return page(request, "staff/provider.html", context)
 
@@ -76,7 +77,27 @@ def try_provider(request: HttpRequest, slug: str) -> HttpResponse:
     """Take the entry in force into a trial: to test it, or to change it."""
     line = queries.provider(slug, now=timezone.now())
     trial = provider_trials.begin(person_of(request), provider_entry(line.provider), now=timezone.now())
-    return HttpResponseRedirect(reverse("staff-provider-trial", args=[trial.pk]))
+    part = "#rolled" if fields_of(request).get("part") == "certificates" else ""
+    return HttpResponseRedirect(reverse("staff-provider-trial", args=[trial.pk]) + part)
+
+
+@staff(Capability.MANAGE_PROVIDERS)
+@require_POST
+def certificates(request: HttpRequest, trial_id: UUID) -> HttpResponse:
+    """One certificate more in the entry, one that is in force kept beside it, or one dropped."""
+    person, fields, now = person_of(request), fields_of(request), timezone.now()
+    try:
+        if "drop" in fields:
+            provider_certificates.drop(person, trial_id, fields["drop"], now=now)
+        elif "keep" in fields:
+            provider_certificates.keep(person, trial_id, fields["keep"], now=now)
+        else:
+            provider_certificates.add(person, trial_id, fields.get("certificate", ""), now=now)
+    except provider_certificates.CertificateRefused as error:
+        held = provider_trials.find(person, trial_id)
+        faults = (("certificate", str(words_for(error.reason))),)
+        return _form(request, held, provider_trials.entry_of(held), faults, pasted=fields.get("certificate", ""))
+    return HttpResponseRedirect(reverse("staff-provider-trial", args=[trial_id]) + "?rolled=1#rolled")
 
 
 @staff(Capability.MANAGE_PROVIDERS)
@@ -191,6 +212,8 @@ def _form(
     entry: Mapping[str, Any],
     faults: tuple[tuple[str, str], ...],
     begin_error: RolegateError | None = None,
+    *,
+    pasted: str = "",
 ) -> HttpResponse:
     """The page with the form: for a new provider, or for one that is being tried."""
     by_field, listed = forms.fields_of_faults(faults)
@@ -204,6 +227,8 @@ def _form(
         "faults": listed,
         "usual_mfa": forms.usual_claims(protocol).mfa,
         "saved": request.GET.get("saved") == "1",
+        "was_rolled": request.GET.get("rolled") == "1",
+        "pasted": pasted,
         "begin_error": begin_error,
         "begin_words": words_for(begin_error.reason) if begin_error else "",
     }
@@ -212,8 +237,9 @@ def _form(
         tried = provider_trials.provider_of(held)
         context |= _result(held, tried, now)
         # Of pasted metadata: the new beside those in force, before the old ones go.
-        pems = provider_documents.kept(tried, None, now=now).certificates
-        context["tried_certificates"] = queries.certificate_lines(pems, now)
+        if tried.saml is not None and tried.saml.metadata_xml:
+            context["rolled"] = queries.rolled(held, tried, now=now)
+            context["can_roll"] = provider_certificates.can_roll(tried)
         found = provider_changes.warnings(person_of(request), tried, now=now, trial_id=held.pk)
         context |= {"warnings": _warnings(found)}
         context |= {"entry_text": plain_yaml([dict(entry)]), "proven": provider_trials.is_proven(held)}
@@ -239,5 +265,4 @@ def _result(held: ProviderTrial, tried: Any, now: datetime) -> dict[str, Any]:
         ],
         "grants": result.grants[:20],
         "more_grants": max(0, len(result.grants) - 20),
-        "faults": [],
     }

@@ -75,6 +75,11 @@ urlpatterns = [
     path("staff/providers/of/<slug:slug>/try", providers.try_provider, name="staff-provider-try"),
     path("staff/providers/of/<slug:slug>/switch", providers.switch, name="staff-provider-switch"),
     path("staff/providers/trials/<uuid:trial_id>/", providers.trial, name="staff-provider-trial"),
+    path(
+        "staff/providers/trials/<uuid:trial_id>/certificates",
+        providers.certificates,
+        name="staff-provider-certificates",
+    ),
     path("staff/providers/trials/<uuid:trial_id>/sample", providers.sample, name="staff-provider-sample"),
     path("staff/providers/trials/<uuid:trial_id>/propose", providers.propose, name="staff-provider-propose"),
     path("staff/providers/trials/<uuid:trial_id>/test", providers.begin_test, name="staff-provider-test"),

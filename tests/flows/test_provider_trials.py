@@ -50,14 +50,15 @@ def again(person, trial, origin, at=NOW):
     return request.get("ID"), query["RelayState"][0]
 
 
-def answer(request_id, slug="okta", **more):
+def answer(request_id, slug="okta", signing=None, **more):
     """What the provider posts: addressed to this slug's ACS."""
     base = f"https://rolegate.example.com/saml/{slug}"
     return kit.signed(
         replace(
             kit.Draft(), in_response_to=request_id, response_in_response_to=request_id, destination=f"{base}/acs",
             recipient=f"{base}/acs", audiences=((f"{base}/metadata",),), **more,
-        )
+        ),
+        how=signing or kit.Signing(),
     )  # fmt: skip
 
 

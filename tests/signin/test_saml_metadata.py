@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from lxml import etree
 
 from federation.errors import ConfigurationError
-from federation.signin.metadata import MAX_BYTES, POST, REDIRECT, MetadataInvalid, parse_idp_metadata
+from federation.signin.metadata import (
+    MAX_BYTES,
+    POST,
+    REDIRECT,
+    MetadataInvalid,
+    parse_idp_metadata,
+    with_certificate,
+    without_certificate,
+)
 from tests import saml_kit as kit
 from tests.saml_kit import DS, IDP, NOW, Signing, at, metadata_xml, pair, sign, tree
 
@@ -237,3 +246,46 @@ def test_without_a_pinned_certificate_the_signature_says_nothing():
 def test_what_it_says_is_what_signs_people_in():
     idp = parse(metadata_xml())
     assert kit.reason(kit.signed(), idp=idp) == "accepted"
+
+
+# --- Rolling a key in metadata that somebody has pasted ------------------------------------------------
+
+
+def test_one_more_certificate_stands_beside_those_that_are_there():
+    xml = metadata_xml(keys=(("signing", pair().bare), ("encryption", pair("crypt").bare)))
+    both = with_certificate(xml, pair("next").certificate)
+    assert parse(both).signing_certificates == (pair().certificate, pair("next").certificate)
+    assert replace(parse(both), signing_certificates=()) == replace(parse(xml), signing_certificates=())
+    assert with_certificate(both, pair("next").bare) == both
+
+
+def test_the_old_one_is_dropped_and_the_last_one_is_not():
+    both = with_certificate(metadata_xml(), pair("next").certificate)
+    after = without_certificate(both, pair().certificate)
+    assert parse(after).signing_certificates == (pair("next").certificate,)
+    with pytest.raises(MetadataInvalid) as caught:
+        without_certificate(after, pair("next").certificate)
+    assert caught.value.reason == "certificate_missing"
+
+
+def test_a_key_that_is_for_both_uses_stays_for_encryption():
+    xml = metadata_xml(keys=(("", pair().bare), ("signing", pair("next").bare)))
+    after = tree(without_certificate(xml, pair().certificate))
+    assert [node.get("use") for node in after.iter(MD + "KeyDescriptor")] == ["encryption", "signing"]
+
+
+def test_a_signature_does_not_outlast_a_change_and_so_a_pin_refuses_it():
+    xml = signed_metadata().decode()
+    both = with_certificate(xml, pair("next").certificate)
+    assert "SignatureValue" not in both
+    assert refused(both, pinned=pair().certificate) == "signature_missing"
+
+
+@pytest.mark.parametrize(
+    ("xml", "reason"),
+    [("<no", "xml_invalid"), ("<a/>", "no_identity_provider"), ("<!DOCTYPE a><a/>", "dtd_forbidden"), (several(metadata_xml(), metadata_xml(entity_id="urn:b")), "several_roles")],
+)  # fmt: skip
+def test_what_is_no_metadata_of_one_provider_is_not_changed(xml, reason):
+    with pytest.raises(MetadataInvalid) as caught:
+        with_certificate(xml, pair().certificate)
+    assert caught.value.reason == reason

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -20,6 +21,7 @@ from portal.staff import provider_forms
 from portal.staff.provider_words import REASONS, words_for
 from tests import saml_kit as kit
 from tests.portal.conftest import soup
+from tests.portal.staff.conftest import DOCUMENT
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,7 +44,7 @@ def post(browser, page, action, **fields):
     return browser.post(action, {"csrfmiddlewaretoken": token, **fields})
 
 
-def test_the_list_says_how_each_stands_in_four_statements(owner, clock):
+def test_the_list_says_how_each_stands_in_five_statements(owner, clock):
     kept = kit.metadata_xml()
     ProviderMetadata.objects.create(
         provider="corp",
@@ -260,7 +262,7 @@ def test_a_tested_provider_is_put_into_a_draft_and_an_untested_one_disabled(owne
     where = add(owner)["Location"]
     page = owner.page(where)
     assert page.find(id="enabled").has_attr("disabled")  # no test yet
-    assert "days left" in page.find(id="tried").parent.text  # of the pasted metadata
+    assert "days left" in page.find(id="rolled").parent.text  # of the pasted metadata
     assert post(owner, where, where + "propose", enabled="on").status_code == 409
     answer = post(owner, where, where + "propose")
     draft = MappingDraft.objects.get()
@@ -279,3 +281,51 @@ def test_disabling_ones_own_provider_is_warned_of_and_confirmed(owner):
     assert post(owner, page, page + "switch", to="disabled", confirmed="on").status_code == 302
     assert MappingDraft.objects.get().comment == "Identity provider corp disabled"
     assert "Read this" not in owner.page("/staff/providers/of/entra/").text
+
+
+def test_a_fault_in_an_entry_that_is_being_tried_is_named_too(owner):
+    where = add(owner)["Location"]
+    answer = post(
+        owner, where, where, **{**FIELDS, "metadata_xml": "", "metadata_url": "http://okta.example.com/metadata"}
+    )
+    assert answer.status_code == 422
+    assert soup(answer).title.text.startswith("Error:")
+    assert soup(answer).select_one(".faults a")["href"] == "#metadata_url"
+
+
+def test_a_certificate_is_added_kept_and_dropped_on_the_page_of_the_entry(owner, clock):
+    """Pasted metadata: the table says what is accepted now and what would be, and a fault is named at its field."""
+    following = kit.pair("next")
+    where = add(owner)["Location"]
+    act = where + "certificates"
+    rows = lambda: owner.page(where).select("section[aria-labelledby=rolled] tbody tr")
+    assert [row.find("button")["name"] for row in rows()] == ["drop"]
+    faulty = post(owner, where, act, certificate="no certificate")
+    assert faulty.status_code == 422
+    assert soup(faulty).title.text.startswith("Error:")
+    assert "paste it as PEM" in soup(faulty).find(id="certificate-fault").text
+    assert soup(faulty).find(id="certificate").text.strip() == "no certificate"
+    answer = post(owner, where, act, certificate=following.certificate)
+    assert answer["Location"] == where + "?rolled=1#rolled"
+    assert "It counts once" in owner.page(where + "?rolled=1").select_one(".note.good").text
+    assert len(rows()) == 2
+    first = rows()[0].find("button")["value"]
+    assert post(owner, where, act, drop=first).status_code == 302
+    assert len(rows()) == 1
+    last = post(owner, where, act, drop=rows()[0].find("button")["value"])
+    assert "the last certificate" in soup(last).find(id="certificate-fault").text
+
+
+def test_rolling_begins_at_the_provider_and_only_where_its_metadata_are_pasted(owner, publish, clock):
+    assert (
+        "Add or drop a certificate" not in owner.page("/staff/providers/of/corp/").text
+    )  # by address: it rolls by itself
+    text = yaml.safe_load(DOCUMENT)
+    text["identity_providers"][0]["saml"] = {"metadata_xml": kit.metadata_xml()}
+    publish(yaml.safe_dump(text), at=clock.now)
+    page = "/staff/providers/of/corp/"
+    assert "Add or drop a certificate" in owner.page(page).text
+    where = post(owner, page, page + "try", part="certificates")["Location"]
+    assert where.endswith("/#rolled")
+    (row,) = owner.page(where.removesuffix("#rolled")).select("section[aria-labelledby=rolled] tbody tr")
+    assert [cell.text.strip() for cell in row.find_all("td")[1:3]] == ["accepted", "accepted"]
