@@ -35,6 +35,7 @@ urlpatterns = [
     # A role's name may be preceded by its path, with slashes.
     path("roles/<account:account_id>/<path:role_name>/console", use_role.console, name="console"),
     path("roles/<account:account_id>/<path:role_name>/credentials", use_role.credentials, name="credentials"),
+    path("roles/<account:account_id>/<path:role_name>/policies", role.policies, name="role-policies"),
     path("roles/<account:account_id>/<path:role_name>/favourite", role.favourite, name="favourite"),
     path("roles/<account:account_id>/<path:role_name>/", role.role, name="role"),
     path("why/", role.why, name="why"),
@@ -48,6 +49,7 @@ urlpatterns = [
     path("requests/<uuid:request_id>/decide", requests.decide, name="request-decide"),
     path("requests/<uuid:request_id>/review", requests.review, name="request-review"),
     path("requests/<uuid:request_id>/withdraw", requests.withdraw, name="request-withdraw"),
+    path("requests/<uuid:request_id>/<int:item_id>/policies", requests.policies, name="request-policies"),
     path("requests/<uuid:request_id>/<int:item_id>/end", requests.end, name="request-end"),
     path("cli/", cli.command_line, name="cli"),
     path("cli/rolegate.pyz", cli.download_pyz, name="cli-pyz"),

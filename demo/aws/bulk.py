@@ -9,14 +9,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from moto.iam.models import iam_backends
+from moto.iam.models import AWSManagedPolicy, iam_backends
+from moto.iam.models import Role as Role_
 from moto.organizations.models import FakeAccount, OrganizationsBackend, organizations_backends
 
 from demo.aws.registry import Role
 
 PARTITION = "aws"
+_TEXT_IS_AWSS = '{"Version": "2012-10-17", "Statement": []}'
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,26 @@ def tell_creation(arn: str, at: datetime) -> None:
         held.create_date = at.replace(tzinfo=None)
 
 
-def _role(arn: str) -> Any:
+def describe(arn: str, description: str) -> None:
+    """What the role is for, as IAM shows it."""
+    held = _role(arn)
+    if held is not None:
+        held.description = description
+
+
+def give_policies(arn: str, attached: Iterable[str], inline: Mapping[str, Mapping[str, object]]) -> None:
+    """The role's policies: names of AWS's own, and those that stand in the role. Nothing is enforced by them here."""
+    held = _role(arn)
+    if held is None:
+        return
+    held.policies = {name: json.dumps(document) for name, document in inline.items()}
+    held.managed_policies = {}
+    for name in attached:
+        policy = AWSManagedPolicy(name, account_id="aws", region="global", document=_TEXT_IS_AWSS, path="/")
+        held.managed_policies[policy.arn] = policy
+
+
+def _role(arn: str) -> Role_ | None:
     account, name = arn.split(":")[4], arn.rpartition("/")[2]
     return next((found for found in iam_backends[account][PARTITION].get_roles() if found.name == name), None)
 

@@ -10,7 +10,8 @@ import requests
 from demo import estate
 from demo.aws import bulk, registry
 from demo.aws.server import LocalAws
-from demo.company.accounts import MANAGEMENT, NOT_ONBOARDED, accounts, roles
+from demo.company import permissions
+from demo.company.accounts import FOR_PEOPLE, MANAGEMENT, NOT_ONBOARDED, accounts, roles
 
 READER_OF_ORGANIZATION = f"arn:aws:iam::{MANAGEMENT}:role/{estate.READER}"
 
@@ -48,8 +49,21 @@ def furnish(aws: LocalAws, issuer: str, last_used: Mapping[str, str], now: datet
     for account in company:
         for name in (estate.READER, *estate.ROLES):
             bulk.tell_creation(f"arn:aws:iam::{account.id}:role/{name}", now - timedelta(days=400))
+    for role, _ in made:
+        if role.name != estate.READER:
+            _give(role.arn)
+    for account in estate.accounts():
+        for name in estate.ROLES:
+            arn = f"arn:aws:iam::{account['id']}:role/{name}"
+            bulk.describe(arn, FOR_PEOPLE[name][1])
+            _give(arn)
     for arn, at in last_used.items():
         bulk.tell_last_use(arn, datetime.fromisoformat(at))
+
+
+def _give(arn: str) -> None:
+    held = permissions.of(arn)
+    bulk.give_policies(arn, held.attached, held.inline)
 
 
 def _provider_arn(account: Mapping[str, str], issuer: str) -> str:

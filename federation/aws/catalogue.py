@@ -1,7 +1,7 @@
 """The roles of one account, read from IAM: ListRoles joined with GetAccountAuthorizationDetails, no call per role.
 
-ListRoles has MaxSessionDuration but neither tags nor last use, GetAccountAuthorizationDetails the other way round
-(IAM API Reference, both pages); they are joined on the ARN. Nothing is returned until the last page of both has come:
+ListRoles has MaxSessionDuration but neither tags nor last use, GetAccountAuthorizationDetails the other way round, and the
+policies beside (IAM API Reference, both pages); they are joined on the ARN. Nothing is returned until the last page of both has come:
 a partial listing is an error, never a shorter list. One account is held in memory at a time.
 """
 
@@ -13,12 +13,13 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import unquote
+from xml.sax.saxutils import unescape
 
 import boto3
 import botocore.session
@@ -55,10 +56,23 @@ class CatalogueUnreadable(AwsError):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldPolicy:
+    """A policy of a role. `arn`: "" for one that stands in the role itself. `document`: SHA-256 of its text, "" where IAM does not give
+    it (AWS's own). `boundary`: it bounds what the others give.
+    """
+
+    name: str
+    arn: str = ""
+    document: str = ""
+    boundary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RoleRecord:
     """A role as IAM has it. `path` without its outer slashes; `max_session_duration` in seconds; moments aware, UTC.
 
-    `trust_policy`: the document as JSON text (ASCII), or IAM's own text where that is not JSON.
+    `trust_policy`: the document as JSON text (ASCII), or IAM's own text where that is not JSON. `policies`: what gives it its
+    permissions, its own first, then those attached, by name.
     """
 
     arn: str
@@ -71,6 +85,7 @@ class RoleRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     last_used_at: datetime | None = None
     created_at: datetime | None = None
+    policies: tuple[HeldPolicy, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -81,7 +96,17 @@ class RoleRecord:
         used = self.last_used_at.date().isoformat() if self.last_used_at else ""
         created = self.created_at.isoformat() if self.created_at else ""
         tags = json.dumps(dict(self.tags), sort_keys=True)
-        parts = (self.arn, self.description, str(self.max_session_duration), self.trust_policy, tags, used, created)
+        held = [f"{one.name} {one.arn} {one.document} {one.boundary}" for one in self.policies]
+        parts = (
+            self.arn,
+            self.description,
+            str(self.max_session_duration),
+            self.trust_policy,
+            tags,
+            used,
+            created,
+            *held,
+        )
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -101,17 +126,48 @@ def _timestamp(value: Any) -> datetime:
     return parse_timestamp(value)  # type: ignore[no-any-return]
 
 
-# What makes the details of a role long, and is not looked at: every policy that it has, and its instance profiles.
-_UNWANTED = re.compile(
-    rb"<(RolePolicyList|AttachedManagedPolicies|InstanceProfileList|AssumeRolePolicyDocument)>.*?</\1>", re.DOTALL
-)
+# What makes the details of a role long, and is not looked at: its trust, which ListRoles has given, and its instance profiles.
+_UNWANTED = re.compile(rb"<(InstanceProfileList|AssumeRolePolicyDocument)>.*?</\1>", re.DOTALL)
+# A role's policies: read by ourselves, once for the many roles that have the same ones.
+_POLICIES = re.compile(rb"<(RolePolicyList|AttachedManagedPolicies)>(.*?)</\1>", re.DOTALL)
+_FRAGMENTS = "Fragments"
 
 
-def _leave_out(response_dict: dict[str, Any], **_: Any) -> None:
-    """Half of the time of a listing is spent on parsing what is thrown away then. Text in XML has no bare `<`, so that these
-    are elements and nothing else; one that is cut off is not matched, and the parser finds it broken.
+def _leave_out(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Half of the time of a listing is spent on parsing what is thrown away, or was parsed for another role. Text in XML has no bare
+    `<`, so that these are elements and nothing else; one that is cut off is not matched, and the parser finds it broken.
+
+    In the place of a list of policies stands the number of its text in `Fragments`.
     """
-    response_dict["body"] = _UNWANTED.sub(b"", response_dict["body"])
+    fragments: list[bytes] = []
+
+    def numbered(found: re.Match[bytes]) -> bytes:
+        fragments.append(found[2])
+        return b"<%b><member><PolicyName>%d</PolicyName></member></%b>" % (found[1], len(fragments) - 1, found[1])
+
+    response_dict["body"] = _POLICIES.sub(numbered, _UNWANTED.sub(b"", response_dict["body"]))
+    customized_response_dict[_FRAGMENTS] = fragments
+
+
+_MEMBER = re.compile(rb"<member>(.*?)</member>", re.DOTALL)
+_PART = re.compile(rb"<(PolicyName|PolicyArn|PolicyDocument)>(.*?)</\1>", re.DOTALL)
+
+
+@lru_cache(maxsize=1024)
+def _policies_in(fragment: bytes) -> tuple[tuple[HeldPolicy, str], ...]:
+    """(policy, its text, "" where it is attached) of one role's list, as XML."""
+    found = []
+    for member in _MEMBER.findall(fragment):
+        part = {name.decode(): unescape(value.decode("utf-8", "replace")) for name, value in _PART.findall(member)}
+        said = _policy_text(part["PolicyDocument"]) if part.get("PolicyDocument") else ""
+        name, arn = storable(part.get("PolicyName", ""))[:128], storable(part.get("PolicyArn", ""))[:512]
+        found.append((HeldPolicy(name, arn, digest_of(said) if said else ""), said))
+    return tuple(sorted(found, key=lambda one: one[0].name))
+
+
+def digest_of(document: str) -> str:
+    """What a policy's text is kept under: its SHA-256, hex."""
+    return hashlib.sha256(document.encode()).hexdigest()
 
 
 def _shared_session() -> boto3.session.Session:
@@ -164,6 +220,14 @@ class Reader:
     def pages(self, operation: str, wanted: str, **parameters: Any) -> Iterator[list[Mapping[str, Any]]]:
         """The pages of one listing, to the last. An empty page is no end, only a missing token is.
 
+        As `answers`, of which only the list is wanted.
+        """
+        for answer in self.answers(operation, wanted, **parameters):
+            yield answer[wanted]
+
+    def answers(self, operation: str, wanted: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """The answers of one listing, to the last, each with a list of objects under `wanted`.
+
         Raises CatalogueUnreadable: `<operation>_refused` by AWS, `_unreadable` (no answer, or none that parses), `_page_broken`
         (not a list, or cut short: IAM says that there is more, and not where), `_in_a_circle`. boto3's own paginator takes a
         page that is cut short for the last one, and follows a circle of two pages for ever.
@@ -171,14 +235,18 @@ class Reader:
         seen: set[str] = set()
         while True:
             answer = self.ask(operation, parameters)
-            items, token, more = answer.get(wanted), answer.get(self._token) or "", answer.get("IsTruncated")
+            items, token, more = (
+                answer.get(wanted),
+                answer.get(self._token) or "",
+                answer.get("IsTruncated"),
+            )
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise CatalogueUnreadable(f"{operation}_page_broken", detail=f"{wanted} is no list")
             if not isinstance(token, str) or (self._token == "Marker" and more is not bool(token)):
                 raise CatalogueUnreadable(
                     f"{operation}_page_broken", detail=f"IsTruncated {more!r}, {self._token} {token!r}"[:200]
                 )
-            yield items
+            yield answer
             if not token:
                 return
             if token in seen:
@@ -244,10 +312,14 @@ def storable(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RoleListing:
-    """A whole account: its roles by ARN, and the ARNs of roles that no gateway can use (a comma or markup in the path)."""
+    """A whole account: its roles by ARN, and the ARNs of roles that no gateway can use (a comma or markup in the path).
+
+    `documents`: digest -> text of the policies, each once however many roles have it.
+    """
 
     roles: tuple[RoleRecord, ...]
     unusable: tuple[str, ...]
+    documents: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_roles(
@@ -262,6 +334,8 @@ def list_roles(
     listed: dict[str, RoleRecord] = {}
     found: dict[str, RoleRecord] = {}
     unusable: list[str] = []
+    documents: dict[str, str] = {}
+    managed: dict[str, str] = {}
     size = {"MaxItems": PAGE}
     with Reader("iam", credentials, partition, alive) as iam:
         for page in iam.pages("list_roles", "Roles", **size):
@@ -272,15 +346,22 @@ def list_roles(
                 else:
                     listed[record.arn] = record
         # One made between the two listings comes with the next run.
-        for page in iam.pages("get_account_authorization_details", "RoleDetailList", Filter=["Role"], **size):
-            for detail in page:
+        for answer in iam.answers("get_account_authorization_details", "RoleDetailList", Filter=["Role"], **size):
+            for detail in answer["RoleDetailList"]:
                 arn = text(detail, "Arn", "get_account_authorization_details")
                 if arn in listed:
-                    found[arn] = _with_details(listed[arn], detail)
+                    found[arn] = _with_details(listed[arn], detail, answer.get(_FRAGMENTS) or [], documents)
+        # The account's own managed policies, where a role has one: AWS does not tell the text of its own here.
+        if any(f"::{account_id}:policy/" in policy.arn for record in found.values() for policy in record.policies):
+            for page in iam.pages(
+                "get_account_authorization_details", "Policies", Filter=["LocalManagedPolicy"], **size
+            ):
+                managed |= _texts_of(page, documents)
+    found = {arn: _resolved(record, managed) for arn, record in found.items()}
     reader = credentials.assumed_role_arn.partition(":assumed-role/")[2].partition("/")[0]
     if not any(record.name == reader for record in found.values()):
         raise CatalogueUnreadable("reader_not_listed", detail=f"{len(listed)} listed, {len(found)} with details")
-    return RoleListing(tuple(found[arn] for arn in sorted(found)), tuple(sorted(unusable)))
+    return RoleListing(tuple(found[arn] for arn in sorted(found)), tuple(sorted(unusable)), documents)
 
 
 def _record(role: Mapping[str, Any], account_id: str, partition: Partition) -> RoleRecord | None:
@@ -320,7 +401,47 @@ def _moment(value: Any) -> datetime | None:
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else None
 
 
-def _with_details(record: RoleRecord, detail: Mapping[str, Any]) -> RoleRecord:
+def _with_details(
+    record: RoleRecord, detail: Mapping[str, Any], fragments: Sequence[bytes], documents: dict[str, str]
+) -> RoleRecord:
     used = detail.get("RoleLastUsed") or {}
     tags = tags_of(detail.get("Tags") or [], "get_account_authorization_details")
-    return replace(record, tags=tags, last_used_at=_moment(used.get("LastUsedDate")))
+    policies: list[HeldPolicy] = []
+    for kind in ("RolePolicyList", "AttachedManagedPolicies"):
+        for place in detail.get(kind) or []:
+            number = str(place.get("PolicyName", ""))
+            if not number.isdecimal() or int(number) >= len(fragments):
+                raise CatalogueUnreadable(
+                    "get_account_authorization_details_entry_broken", detail=f"{kind} of {record.arn}"
+                )
+            for policy, said in _policies_in(fragments[int(number)]):
+                policies.append(policy)
+                if said:
+                    documents[policy.document] = said
+    boundary = str((detail.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""))
+    if boundary:
+        policies.append(HeldPolicy(boundary.rpartition("/")[2][:128], boundary[:512], boundary=True))
+    return replace(record, tags=tags, last_used_at=_moment(used.get("LastUsedDate")), policies=tuple(policies))
+
+
+def _texts_of(page: Sequence[Mapping[str, Any]], documents: dict[str, str]) -> dict[str, str]:
+    """ARN -> digest of the text in force, which goes into `documents`, of the customer managed policies on a page."""
+    found = {str(policy.get("Arn", "")): _default_text(policy) for policy in page}
+    documents.update({digest_of(said): said for said in found.values() if said})
+    return {arn: digest_of(said) for arn, said in found.items() if said}
+
+
+def _default_text(policy: Mapping[str, Any]) -> str:
+    """The text of a customer managed policy that is in force, "" where it is not told."""
+    for version in policy.get("PolicyVersionList") or []:
+        if version.get("IsDefaultVersion") and version.get("Document"):
+            return _policy_text(str(version["Document"]))
+    return ""
+
+
+def _resolved(record: RoleRecord, managed: Mapping[str, str]) -> RoleRecord:
+    """With the texts of attached policies, which come on other pages than their roles."""
+    if not any(policy.arn in managed for policy in record.policies):
+        return record
+    held = (replace(one, document=managed.get(one.arn, one.document)) if one.arn else one for one in record.policies)
+    return replace(record, policies=tuple(held))

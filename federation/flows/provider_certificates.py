@@ -25,7 +25,7 @@ class CertificateRefused(BadRequest):
     too_many_certificates, last_certificate, certificate_unknown, certificates_are_the_providers, or why the metadata cannot be read.
     """
 
-    code = "provider_certificate_refused"
+    code = "certificate_refused"
     status = 422
     sentence = "This certificate cannot be added or dropped: the page says why."
 

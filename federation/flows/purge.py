@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from federation.flows.rate_limits import LIMITS
 from federation.models.access import RateWindow
+from federation.models.accounts import PolicyDocument, Role
 from federation.models.clients import (
     AccessToken,
     AuthorizationCode,
@@ -53,4 +54,18 @@ def purge_expired(*, now: datetime) -> dict[str, int]:
         "provider_trials": ProviderTrial.objects.filter(changed_at__lt=later),
         "families": TokenFamily.objects.filter(expires__lt=now - timedelta(days=30)),
     }
-    return {name: rows.delete()[0] for name, rows in gone.items()}
+    return {name: rows.delete()[0] for name, rows in gone.items()} | {
+        "policy_documents": _purge_policy_documents(later)
+    }
+
+
+def _purge_policy_documents(before: datetime) -> int:
+    """Delete texts of policies that no role has any more. One that a role is just getting again has been seen just now."""
+    held = Role.objects.exclude(policies=None).values_list("policies", flat=True).iterator(chunk_size=_AT_ONCE)
+    named = {str(policy["document"]) for policies in held for policy in policies or ()}
+    old = PolicyDocument.objects.filter(seen_at__lt=before).values_list("digest", flat=True)
+    unused = [digest for digest in old if digest not in named]
+    return sum(
+        PolicyDocument.objects.filter(digest__in=unused[at : at + _AT_ONCE], seen_at__lt=before).delete()[0]
+        for at in range(0, len(unused), _AT_ONCE)
+    )

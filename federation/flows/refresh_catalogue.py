@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -32,7 +32,7 @@ from federation.mapping.delegated import is_ours
 from federation.mapping.document import parse
 from federation.mapping.rules import Account, is_production
 from federation.models import current
-from federation.models.accounts import OrganizationAccount, Role, search_text
+from federation.models.accounts import OrganizationAccount, PolicyDocument, Role, search_text
 from federation.models.catalogue import ACCOUNT
 from federation.models.mapping import MappingRevision
 from federation.models.sync import Source
@@ -281,6 +281,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
             is_ours(tags) for tags in [*earlier, *(records[arn].tags for arn in touched if arn in records)]
         )
         rows = [_row(records[arn], now) for arn in (*change.added, *change.changed)]
+        _keep_documents(rows, listing.documents, now)
         Role.objects.bulk_create(
             rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["arn"], update_fields=_ROLE_COLUMNS
         )
@@ -298,8 +299,17 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
 
 _ROLE_COLUMNS = [
     "name", "path", "description", "max_session_duration", "trust_policy", "tags", "last_used_at", "created_at", "digest",
-    "present", "seen_at", "removed_at", "search",
+    "present", "seen_at", "removed_at", "search", "policies",
 ]  # fmt: skip
+
+
+def _keep_documents(rows: Sequence[Role], documents: Mapping[str, str], now: datetime) -> None:
+    """The texts of the policies of these roles: before the roles, which name them."""
+    wanted = sorted({str(one["document"]) for row in rows for one in row.policies or () if one["document"]})
+    texts = [PolicyDocument(digest=digest, text=documents[digest], seen_at=now) for digest in wanted]
+    PolicyDocument.objects.bulk_create(
+        texts, batch_size=_BATCH, update_conflicts=True, unique_fields=["digest"], update_fields=["seen_at"]
+    )
 
 
 def _row(record: catalogue.RoleRecord, now: datetime) -> Role:
@@ -307,7 +317,7 @@ def _row(record: catalogue.RoleRecord, now: datetime) -> Role:
         arn=record.arn, account_id=record.account_id, name=record.name, path=record.path, description=record.description,
         max_session_duration=record.max_session_duration, trust_policy=record.trust_policy, tags=dict(record.tags),
         last_used_at=record.last_used_at, created_at=record.created_at, digest=record.digest, present=True, seen_at=now, removed_at=None,
-        search=search_text(record.path, record.name, record.tags),
+        search=search_text(record.path, record.name, record.tags), policies=[asdict(policy) for policy in record.policies],
     )  # fmt: skip
 
 

@@ -248,7 +248,7 @@ def roles(
     sign = "-" if sort.startswith("-") else ""
     keys = (f"{sign}{'used' if by_use else 'name'}", f"{sign}id")
     found = keyset.page(rows, keys, cursor, size=size)
-    whole = Role.objects.defer("trust_policy", "description").in_bulk([row.pk for row in found.rows])
+    whole = Role.objects.defer("trust_policy", "description", "policies").in_bulk([row.pk for row in found.rows])
     shown = [whole[row.pk] for row in found.rows if row.pk in whole]
     return RolesPage(_role_lines(shown, compiled), found.earlier, found.later)
 
@@ -469,7 +469,7 @@ def find_roles(query: str, *, most: int = 50) -> list[FoundRole]:
     keys = list(
         Role.objects.filter(condition).exclude(kept_by_aws).order_by("name", "id").values_list("id", flat=True)[:most]
     )
-    whole = Role.objects.defer("trust_policy").in_bulk(keys)
+    whole = Role.objects.defer("trust_policy", "policies").in_bulk(keys)
     return [
         FoundRole(
             row.arn, row.name, row.account_id, accounts[row.account_id].name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -150,6 +150,9 @@ def _where(selector: AccountSelector | None) -> Iterator[tuple[str, str]]:
     if selector is None:
         yield "every", ""
         return
+    if "*" in selector.names:
+        yield "every", ""
+        return
     yield from (("account", one) for one in (*selector.names, *selector.ids))
     yield from (("tag", f"{key}={' | '.join(values)}") for key, values in selector.tags.items())
     yield from (("unit", unit) for unit in selector.organizational_units)
@@ -184,16 +187,26 @@ class InForce:
     shown: tuple[RuleLine, ...]
 
 
+def called(actors: Iterable[str]) -> dict[str, str]:
+    """What people call the authors of revisions: actor -> name, or the actor itself for one who is no person. One query."""
+    wanted = {actor for actor in actors if actor}
+    sessions = [actor.partition(":")[2] for actor in wanted]
+    people = Person.objects.filter(session_name__in=sessions).only("provider", "session_name", "name", "email")
+    known = {person.actor: person.name or person.email for person in people}
+    return {actor: known.get(actor) or actor for actor in wanted}
+
+
 def in_force(*, query: str, page: int) -> InForce:
-    """One page of the rules in force whose name, groups, roles or accounts have every word of the query. Two queries."""
+    """One page of the rules in force whose name, groups, roles or accounts have every word of the query. Three queries."""
     mapping = current.mapping()
     words = query.casefold().split()
     lines = [rule_line(number, rule) for number, rule in enumerate(mapping.document.rules)]
     found = [line for line in lines if all(word in _text_of(line) for word in words)] if words else lines
     row = MappingRevision.objects.filter(number=mapping.number).values_list("published_at", "author").first()
     start = (page - 1) * PAGE
+    author = called([row[1]])[row[1]] if row and row[1] else ""
     return InForce(
-        mapping.number, row[0] if row else None, row[1] if row else "", len(lines), len(found), tuple(found[start : start + PAGE])
+        mapping.number, row[0] if row else None, author, len(lines), len(found), tuple(found[start : start + PAGE])
     )  # fmt: skip
 
 
@@ -246,14 +259,20 @@ class RevisionLine:
 
 
 def history(*, before: int | None = None) -> tuple[tuple[RevisionLine, ...], int | None]:
-    """One page of revisions, the newest first, from below number `before`; and where the next page begins. One query."""
+    """One page of revisions, the newest first, from below number `before`; and where the next page begins. Two queries."""
     rows = MappingRevision.objects.order_by("-number").defer("text", "diff")
     if before is not None:
         rows = rows.filter(number__lt=before)
     found = list(rows[: PAGE + 1])
+    name_of = called(actor for row in found for actor in (row.author, row.published_by)).get
     shown = tuple(
         RevisionLine(
-            row.number, row.published_at, row.author, row.published_by, row.comment, row.impact.get("counts", {})
+            row.number,
+            row.published_at,
+            name_of(row.author, ""),
+            name_of(row.published_by, ""),
+            row.comment,
+            row.impact.get("counts", {}),
         )
         for row in found[:PAGE]
     )

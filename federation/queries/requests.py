@@ -21,7 +21,8 @@ from federation.models import current
 from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
 from federation.models.requests import AccessRequest, RequestedRole
-from federation.queries import keyset
+from federation.queries import keyset, permissions
+from federation.queries.permissions import UNKNOWN, RolePermissions
 
 PAGE = 25
 _MOST_WAITING = 200
@@ -31,7 +32,7 @@ _MOST_WAITING = 200
 class Item:
     """One role of a request. `standing`: as `RequestedRole.standing`. `terms`: what a yes would give now, where it was asked.
 
-    `why_not`: why the viewer may not decide, "" if they may. `description` and `last_used_at`: what IAM says of the role.
+    `why_not`: why the viewer may not decide, "" if they may. `description`, `last_used_at`, `can`: what IAM says of the role.
     """
 
     id: int
@@ -50,6 +51,7 @@ class Item:
     why_not: str = "not_asked"
     description: str = ""
     last_used_at: datetime | None = None
+    can: RolePermissions = UNKNOWN
 
     @property
     def page(self) -> str:
@@ -146,8 +148,10 @@ def one(person_id: UUID, request_id: UUID | str, *, now: datetime) -> Case:
         raise NotFound("request_unknown")
     who = decider(person_id, now=now)
     items = _items(row)
-    known = {role.arn: role for role in Role.objects.filter(arn__in=[item.role_arn for item in items])}
-    case = _case(row, who, weigh(items, who.mapping, now=now), who.mapping, now, known=known)
+    arns = [item.role_arn for item in items]
+    known = {role.arn: role for role in Role.objects.filter(arn__in=arns).only("arn", "description", "last_used_at")}
+    can = permissions.of_roles(arns)
+    case = _case(row, who, weigh(items, who.mapping, now=now), who.mapping, now, known=known, can=can)
     if case.is_own:
         return _own(case)
     had_a_say = row.reviewed_by_id == person_id or any(item.decided_by_id == person_id for item in items)
@@ -189,11 +193,26 @@ def context_of(case: Case, *, now: datetime) -> Context:
     )
 
 
-def with_descriptions(grants: Sequence[Grant]) -> list[tuple[Grant, str]]:
-    """Each of the grants with what IAM says that its role is for, "" where it says nothing. One query."""
-    known = Role.objects.filter(arn__in=[grant.role_arn for grant in grants]).values_list("arn", "description")
-    said = dict(known)
-    return [(grant, said.get(grant.role_arn, "")) for grant in grants]
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A role that is asked for: what the rule gives, what IAM says that it is for ("" where nothing), and what it may do."""
+
+    grant: Grant
+    about: str
+    can: RolePermissions
+
+    @property
+    def page(self) -> str:
+        """The beginning of the addresses of the role's pages."""
+        return f"/roles/{self.grant.account.id}/{self.grant.role_arn.split(':role/', 1)[-1]}"
+
+
+def wishes(grants: Sequence[Grant]) -> list[Wish]:
+    """Each of the grants with what is known of its role. Three queries."""
+    arns = [grant.role_arn for grant in grants]
+    said = dict(Role.objects.filter(arn__in=arns).values_list("arn", "description"))
+    can = permissions.of_roles(arns)
+    return [Wish(grant, said.get(grant.role_arn, ""), can[grant.role_arn]) for grant in grants]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +301,7 @@ def _case(
     now: datetime,
     *,
     known: Mapping[str, Role] = MappingProxyType({}),
+    can: Mapping[str, RolePermissions] = MappingProxyType({}),
 ) -> Case:
     accounts = mapping.compiled.accounts
     items = _items(row)
@@ -309,6 +329,7 @@ def _case(
                 why_not=why_not(who, row, terms) if who is not None and terms is not None else "not_asked",
                 description=role.description if role else "",
                 last_used_at=role.last_used_at if role else None,
+                can=can.get(item.role_arn, UNKNOWN),
             )
         )
     reviewable = row.kind == AccessRequest.Way.BREAK_GLASS and row.reviewed_at is None

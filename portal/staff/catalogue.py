@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from federation.aws.trust import CODES, Severity
 from federation.mapping.capabilities import Capability
-from federation.queries import access
+from federation.queries import access, permissions
 from federation.queries import catalogue as queries
 from portal.staff import listing
 from portal.staff.guard import powers_in, scope, staff
@@ -125,6 +125,7 @@ def role(request: HttpRequest, account_id: str, role_name: str) -> HttpResponse:
     context = {
         "found": found,
         "line": found.line,
+        "can": permissions.of_held([found.row.arn], {found.row.arn: found.row.policies})[found.row.arn],
         "people": people,
         "freshness": access.freshness(),
         "earlier": listing.page_at(request.GET, people.earlier),

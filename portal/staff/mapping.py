@@ -83,8 +83,9 @@ def revision(request: HttpRequest, number: int) -> HttpResponse:
     if row is None:
         raise NotFound("no_such_revision")
     newest = mapping_drafts.newest()
+    names = queries.called([row.author, row.published_by])
     context = {
-        "revision": row, "impact": row.impact, "in_force": newest is not None and newest.number == number,
+        "revision": row, "author": names.get(row.author, ""), "publisher": names.get(row.published_by, ""), "impact": row.impact, "in_force": newest is not None and newest.number == number,
         "just_published": "published" in request.GET,
     }  # fmt: skip
     return page(request, "staff/mapping/revision.html", context)

@@ -20,6 +20,7 @@ from portal.staff import charts
 from portal.staff.catalogue import SEVERITY_WORDS
 from portal.staff.guard import powers_in, scope, staff
 from portal.staff.page import page
+from portal.staff.provider_words import REASONS
 
 DAYS: Final = 30
 _SHOWN_CAUSES: Final = 8
@@ -88,6 +89,6 @@ def _history(now: Any) -> dict[str, Any]:
     return {
         "sign_ins": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in sign_ins], [_("went well"), _("refused or failed")]),
         "used": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in used], [_("went well"), _("refused or failed")]),
-        "causes": [(reason or "?", number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
+        "causes": [(reason or "?", REASONS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
         "since": since, "days": DAYS,
     }  # fmt: skip

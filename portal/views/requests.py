@@ -16,12 +16,13 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from federation import queries
-from federation.errors import MayNotDecide, RequestRefused, RequestStale
+from federation.errors import MayNotDecide, NotFound, RequestRefused, RequestStale
 from federation.flows import decide_requests, request_access
 from federation.flows.decide_requests import Choice
 from federation.queries import requests as cases
 from federation.said import translated
 from portal.views.guard import origin_of, person_of, reaches_aws, signed_in
+from portal.views.role import show_policies
 
 LIST = "/requests/"
 
@@ -117,6 +118,17 @@ def break_glass(request: HttpRequest) -> HttpResponse:
 def one(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """`/requests/<id>/`: to watch for whoever asked, to decide for whoever may."""
     return _show(request, request_id)
+
+
+@require_safe
+@signed_in
+def policies(request: HttpRequest, request_id: UUID, item_id: int) -> HttpResponse:
+    """`/requests/<id>/<item>/policies`: what a role of the request may do, for whoever may look at the request."""
+    case = cases.one(person_of(request).pk, request_id, now=timezone.now())
+    item = next((one for one in case.items if one.id == item_id), None)
+    if item is None:
+        raise NotFound("request_item_unknown")
+    return show_policies(request, item.role_arn, _page_of(request_id), here="requests")
 
 
 @require_POST
@@ -226,7 +238,7 @@ def _form(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any =
     known = cases.who_can_approve(plan.approvers, but=[person.pk], now=now)
     context |= {
         "plan": plan,
-        "grants": cases.with_descriptions(plan.grants),
+        "grants": cases.wishes(plan.grants),
         "known": known,
         "named": known.people[:8],
         "others": max(0, len(known.people) - 8),
@@ -248,7 +260,7 @@ def _glass(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any 
         "here": "requests",
         "arns": arns,
         "plan": plan,
-        "grants": cases.with_descriptions(plan.grants),
+        "grants": cases.wishes(plan.grants),
         "durations": request_access.presets(plan.at_once),
         "account": plan.grants[0].account,
         "told": cases.who_can_approve(plan.approvers, but=[person.pk], now=now),

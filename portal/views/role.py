@@ -16,7 +16,7 @@ from federation import queries
 from federation.flows import marks
 from federation.mapping.rolearn import parse_role_arn
 from federation.models.marks import RoleMark
-from federation.queries import activity, catalogue
+from federation.queries import activity, catalogue, permissions
 from portal.views.guard import is_partial, person_of, reaches_aws, safe_next, signed_in
 from portal.views.roles import full_name
 from portal.views.use_role import durations_of, role_of
@@ -50,9 +50,24 @@ def role(request: HttpRequest, account_id: str, role_name: str) -> HttpResponse:
         "known_service": wanted in dict(SERVICES),
         "open": activity.open_sessions(person, now=now, role_arn=page.line.arn),
         "now": now,
+        "can": permissions.of_role(page.line.arn),
         "share": f"{settings.ROLEGATE_URL}{page.page}/console",
     }
     return reaches_aws(render(request, "portal/role.html", context))
+
+
+@require_safe
+@signed_in
+def policies(request: HttpRequest, account_id: str, role_name: str) -> HttpResponse:
+    """`/roles/<account>/<role name>/policies`: what a role may do that the person has or may ask for. Opens nothing."""
+    page = role_of(request, account_id, role_name, timezone.now())
+    return show_policies(request, page.line.arn, f"{page.page}/", here="roles")
+
+
+def show_policies(request: HttpRequest, arn: str, back: str, *, here: str) -> HttpResponse:
+    """The policies of a role that whoever asks may look at: a page, or a piece of one for htmx."""
+    context = {"here": here, "can": permissions.of_role(arn), "arn": arn, "name": full_name(arn), "back": back}
+    return render(request, "portal/_policies.html" if is_partial(request) else "portal/policies.html", context)
 
 
 @require_POST

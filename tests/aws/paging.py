@@ -58,6 +58,9 @@ class FakeRole:
     tags: Mapping[str, str] = field(default_factory=dict)
     used: datetime | None = None
     created: datetime = CREATED
+    inline: Mapping[str, object] = field(default_factory=lambda: {"inline": _POLICY})
+    attached: Sequence[str] = ("arn:aws:iam::aws:policy/ReadOnlyAccess",)
+    boundary: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,12 +144,13 @@ def roles(*names: str, reader: bool = True, **more: object) -> list[FakeRole]:
 
 @dataclass
 class Double:
-    """`accounts`: their roles. `page`: roles on a page. `units`: id -> (name, parent). `limit`, `limit_each`: of all calls, of each account's.
+    """`accounts`: their roles. `managed`: name -> text of the policies that each account has of its own. `page`: roles on a page. `units`: id -> (name, parent). `limit`, `limit_each`: of all calls, of each account's.
 
     `alter` sees each answer before it leaves and may give another. `calls` is what was asked and answered with which status.
     """
 
     accounts: dict[str, Sequence[FakeRole]] = field(default_factory=dict)
+    managed: Mapping[str, object] = field(default_factory=dict)
     page: int = 1000
     members: list[Member] = field(default_factory=list)
     units: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -157,7 +161,7 @@ class Double:
     url: str = ""
     calls: list[tuple[Call, int]] = field(default_factory=list)
     _buckets: dict[str, Bucket] = field(default_factory=dict)
-    _pages: dict[tuple[str, int, int], list[str]] = field(default_factory=dict)
+    _pages: dict[tuple[str, int, int], tuple[Sequence[FakeRole], list[str]]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def asked(self, operation: str, account: str = "", *, status: int = 200) -> int:
@@ -205,13 +209,16 @@ class Double:
     def _iam(self, call: Call) -> Reply:
         if call.account not in self.accounts:
             return Reply(xml_error("AccessDenied", f"{call.account} has no such reader"), 403)
+        if call.fields.get("Filter.member.1") == "LocalManagedPolicy":
+            return Reply(_policies(self.managed).replace(_ACCOUNT_HERE, call.account))
         found = self.accounts[call.account]
         size = min(self.page, int(str(call.fields.get("MaxItems", 100))))
         key = (call.operation, id(found), size)
         with self._lock:
-            pages = self._pages.get(key)
-            if pages is None:
-                pages = self._pages[key] = list(_render(call.operation, found, size))
+            held, pages = self._pages.get(key, (None, []))
+            if held is not found:  # the id alone may be another list's by now
+                pages = list(_render(call.operation, found, size))
+                self._pages[key] = found, pages
         return Reply(pages[call.page].replace(_ACCOUNT_HERE, call.account))
 
     # --- Organizations ----------------------------------------------------------------------------------
@@ -271,13 +278,40 @@ def _listed(role: FakeRole) -> str:
 def _detailed(role: FakeRole) -> str:
     arn = f"arn:aws:iam::{_ACCOUNT_HERE}:role{role.path}{role.name}"
     tags = "".join(f"<member><Key>{escape(k)}</Key><Value>{escape(v)}</Value></member>" for k, v in role.tags.items())
+    inline = "".join(
+        f"<member><PolicyName>{escape(name)}</PolicyName><PolicyDocument>{_text(said)}</PolicyDocument></member>"
+        for name, said in role.inline.items()
+    )
+    attached = "".join(
+        f"<member><PolicyArn>{escape(at)}</PolicyArn><PolicyName>{escape(at.rpartition('/')[2])}</PolicyName></member>"
+        for at in (named.format(account=_ACCOUNT_HERE) for named in role.attached)
+    )
+    boundary = role.boundary and (
+        "<PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType>"
+        f"<PermissionsBoundaryArn>{role.boundary.format(account=_ACCOUNT_HERE)}</PermissionsBoundaryArn></PermissionsBoundary>"
+    )
     used = f"<LastUsedDate>{role.used:%Y-%m-%dT%H:%M:%SZ}</LastUsedDate><Region>eu-west-1</Region>" if role.used else ""
     return (
         f"<member><Path>{escape(role.path)}</Path><RoleName>{escape(role.name)}</RoleName><RoleId>AROATEST</RoleId><Arn>{escape(arn)}</Arn>"
         f"<CreateDate>{role.created:%Y-%m-%dT%H:%M:%SZ}</CreateDate><AssumeRolePolicyDocument>{_text(role.trust)}</AssumeRolePolicyDocument>"
-        f"<InstanceProfileList/><RolePolicyList><member><PolicyName>inline</PolicyName><PolicyDocument>{_text(_POLICY)}</PolicyDocument></member></RolePolicyList>"
-        "<AttachedManagedPolicies><member><PolicyName>ReadOnlyAccess</PolicyName><PolicyArn>arn:aws:iam::aws:policy/ReadOnlyAccess</PolicyArn></member></AttachedManagedPolicies>"
+        f"<InstanceProfileList/><RolePolicyList>{inline}</RolePolicyList><AttachedManagedPolicies>{attached}</AttachedManagedPolicies>{boundary}"
         f"<Tags>{tags}</Tags><RoleLastUsed>{used}</RoleLastUsed></member>"
+    )
+
+
+def _policies(managed: Mapping[str, object]) -> str:
+    """One page of customer managed policies, each with a version that is not in force."""
+    versions = '{"Version": "2012-10-17", "Statement": []}'
+    members = "".join(
+        f"<member><PolicyName>{name}</PolicyName><Arn>arn:aws:iam::{_ACCOUNT_HERE}:policy/{name}</Arn><DefaultVersionId>v2</DefaultVersionId><PolicyVersionList>"
+        f"<member><Document>{_text(versions)}</Document><VersionId>v1</VersionId><IsDefaultVersion>false</IsDefaultVersion></member>"
+        f"<member><Document>{_text(said)}</Document><VersionId>v2</VersionId><IsDefaultVersion>true</IsDefaultVersion></member></PolicyVersionList></member>"
+        for name, said in managed.items()
+    )
+    operation = "GetAccountAuthorizationDetails"
+    return (
+        f'<{operation}Response xmlns="{IAM}"><{operation}Result><IsTruncated>false</IsTruncated><UserDetailList/><GroupDetailList/><RoleDetailList/>'
+        f"<Policies>{members}</Policies></{operation}Result>{REQUEST}</{operation}Response>"
     )
 
 

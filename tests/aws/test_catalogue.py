@@ -60,6 +60,11 @@ def names(listing):
 # --- What is read ---------------------------------------------------------------------------------------
 
 
+GETS_AND_LISTS = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*"],"Resource":"*"}]}'
+)
+
+
 def test_both_listings_are_joined_by_arn(double):
     used = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
     role = FakeRole(
@@ -79,9 +84,52 @@ def test_both_listings_are_joined_by_arn(double):
         tags={"team": "shop", "rolegate:groups": "a:b", "empty": ""},
         last_used_at=used,
         created_at=paging.CREATED,
+        policies=(
+            catalogue.HeldPolicy("inline", document=catalogue.digest_of(GETS_AND_LISTS)),
+            catalogue.HeldPolicy("ReadOnlyAccess", "arn:aws:iam::aws:policy/ReadOnlyAccess"),
+        ),
     )
     assert (plain.path, plain.tags, plain.last_used_at, plain.max_session_duration) == ("", {}, None, 3600)
     assert double.counts == {"ListRoles": 1, "GetAccountAuthorizationDetails": 1}  # no call per role
+
+
+def test_what_gives_a_role_its_permissions_is_read_and_each_text_once(double):
+    """Its own policies, those of the account in the version that is in force, AWS's by name, and its boundary."""
+    odd = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::a<b>&\u00fc/*"}],
+    }
+    double.managed = {
+        "developers": {"Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]},
+        "edge": {"Statement": []},
+    }
+    both = {
+        "attached": ["arn:aws:iam::{account}:policy/developers", "arn:aws:iam::aws:policy/PowerUserAccess", "arn:aws:iam::{account}:policy/gone"],
+        "boundary": "arn:aws:iam::{account}:policy/edge", "inline": {"z & odd": odd, "a": "no JSON <at all>"},
+    }  # fmt: skip
+    double.accounts[ACCOUNT] = paging.roles("One", "Two", **both)
+    listing = read()
+    one, two = (role for role in listing.roles if role.name != paging.READER)
+    told = [(policy.name, listing.documents.get(policy.document), policy.boundary) for policy in one.policies]
+    assert told == [
+        ("a", "no JSON <at all>", False),
+        ("z & odd", json.dumps(odd, separators=(",", ":")), False),
+        ("PowerUserAccess", None, False),
+        ("developers", '{"Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}', False),
+        ("gone", None, False),
+        ("edge", '{"Statement":[]}', True),
+    ]
+    assert one.policies == two.policies
+    assert double.counts == {"ListRoles": 1, "GetAccountAuthorizationDetails": 2}
+    # Another version in force is another role to whoever decides about it.
+    double.managed = {**double.managed, "developers": {"Statement": []}}
+    assert {role.name: role.digest for role in read().roles}["One"] != one.digest
+
+
+def test_without_a_policy_of_the_account_none_is_asked_for(double):
+    double.accounts[ACCOUNT] = paging.roles("One", inline={}, attached=())
+    assert [role.policies for role in read().roles if role.name == "One"] == [()]
+    assert double.counts == {"ListRoles": 1, "GetAccountAuthorizationDetails": 1}
 
 
 def test_pages_are_followed_to_the_last_and_empty_ones_too(double):

@@ -13,9 +13,11 @@ from federation.models import (
     DeviceGrant,
     MappingRevision,
     Person,
+    PolicyDocument,
     PortalSession,
     RateWindow,
     RefreshToken,
+    Role,
     SignInState,
     TokenFamily,
     UsedCredential,
@@ -147,3 +149,18 @@ def test_a_flood_of_begun_sign_ins_is_thrown_away_by_the_flood_itself(publish, g
         left.append(SignInState.objects.filter(key__startswith="old").count())
     assert left == [150, 50, 0]
     assert SignInState.objects.filter(key="kept").exists()
+
+
+def test_texts_of_policies_that_no_role_has_any_more_are_thrown_away(db, now):
+    for digest, days in (("a" * 64, 9), ("b" * 64, 9), ("c" * 64, 0)):
+        PolicyDocument.objects.create(digest=digest, text="{}", seen_at=now - timedelta(days=days))
+    held = [{"name": "x", "arn": "", "document": "a" * 64, "boundary": False}]
+    Role.objects.create(
+        arn="arn:aws:iam::111122223333:role/A", account_id="111122223333", name="A", seen_at=now, policies=held
+    )
+    Role.objects.create(arn="arn:aws:iam::111122223333:role/B", account_id="111122223333", name="B", seen_at=now)
+    assert purge.purge_expired(now=now)["policy_documents"] == 1
+    assert sorted(PolicyDocument.objects.values_list("digest", flat=True)) == [
+        "a" * 64,
+        "c" * 64,
+    ]  # a role is just getting c

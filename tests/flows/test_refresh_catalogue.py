@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -27,8 +28,18 @@ from federation.flows import refresh_catalogue as flow
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows.access import decide
 from federation.mapping.rules import is_production
-from federation.models import AuditEvent, HeldAnswer, Lease, OrganizationAccount, Role, Source, TaskRun, current
-from federation.queries import directories
+from federation.models import (
+    AuditEvent,
+    HeldAnswer,
+    Lease,
+    OrganizationAccount,
+    PolicyDocument,
+    Role,
+    Source,
+    TaskRun,
+    current,
+)
+from federation.queries import directories, permissions
 from tests import cast
 from tests.aws import paging
 from tests.aws.paging import FakeRole, Member, Reply
@@ -127,6 +138,23 @@ def test_the_second_time_nothing_is_written(double, now):
     assert writes(captured, "federation_role") == []
     assert list(Role.objects.order_by("arn").values()) == before
     assert (source().version, source().succeeded_at) == (1, now + HOUR)
+
+
+def test_the_texts_of_policies_are_kept_once_and_what_changes_is_written(double, now):
+    double.accounts[cast.DEV] = paging.roles(*"abc")
+    refresh(now=now)
+    (document,) = PolicyDocument.objects.all()  # all four have the same
+    assert json.loads(document.text)["Statement"][0]["Action"] == ["s3:Get*", "s3:List*"]
+    assert Role.objects.get(name="a").policies == [
+        {"name": "inline", "arn": "", "document": document.digest, "boundary": False},
+        {"name": "ReadOnlyAccess", "arn": "arn:aws:iam::aws:policy/ReadOnlyAccess", "document": "", "boundary": False},
+    ]
+    wider = {"inline": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}}
+    double.accounts[cast.DEV] = [*paging.roles("a", "b"), FakeRole("c", inline=wider)]
+    assert refresh(now=now + HOUR) == flow.Refreshed(cast.DEV, "ok", count=4, written=1)
+    can = permissions.of_roles([cast.role(cast.DEV, "a"), cast.role(cast.DEV, "c"), cast.role(cast.DEV, "unknown")])
+    assert [found.summary.administrator for found in can.values()] == [False, True, False]
+    assert [found.known for found in can.values()] == [True, True, False]
 
 
 def test_only_what_has_changed_is_written(double, now):

@@ -1,6 +1,6 @@
-"""One look at a page as each of its readers has it: axe in both themes and two widths, and nothing wider than the window.
+"""One look at a page as each of its readers has it: axe in both themes and two widths, in forced colours, at 4K and while it waits.
 
-A page is loaded once and looked at four times: theme and width are the browser's, and a page of ours changes by them without
+A page is loaded once and looked at several times: theme and width are the browser's, and a page of ours changes by them without
 being fetched anew. With ROLEGATE_TEST_SCREENSHOTS=1 each look is a picture in var/pictures/, for looking at by eye.
 """
 
@@ -18,6 +18,7 @@ from tests.live import ROOT
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 VIEWS = [(scheme, width) for scheme in ("light", "dark") for width in (1280, 320)]
 HEIGHT = 800
+LARGE = {"width": 3840, "height": 2160}
 # Everything that axe knows, with the rule that it leaves off by itself: targets of at least 24 px. A theme is colours and
 # nothing else, so in the second one the rules about colours are asked.
 _RUN = """(only) => axe.run(document, {resultTypes: ["violations"], rules: {"target-size": {enabled: true}}, ...only}).then(found =>
@@ -41,8 +42,55 @@ _BROKEN = """() => [...document.querySelectorAll('.button, .badge, h1, h2')].fil
 }).map((element) => element.innerText)"""
 
 
+# In forced colours nothing has the colours that its author gave it, so nothing may be told by a background or a shadow alone.
+_FORCED = """() => {
+  const found = [];
+  const shown = (element) => element.checkVisibility({visibilityProperty: true}) && element.getClientRects().length > 0;
+  const probe = document.body.appendChild(document.createElement('i'));
+  const system = new Set(['CanvasText', 'Canvas', 'LinkText', 'Highlight', 'ButtonText', 'ButtonBorder', 'GrayText', 'HighlightText', 'SelectedItem'].map((name) => {
+    probe.style.color = name;
+    return getComputedStyle(probe).color;
+  }));
+  const canvas = getComputedStyle(document.documentElement).backgroundColor;
+  probe.remove();
+  const looks = (element) => {
+    const style = getComputedStyle(element);
+    return ['borderTopWidth', 'borderTopColor', 'borderBottomWidth', 'borderBottomColor', 'borderBottomStyle', 'borderInlineStartWidth', 'borderInlineStartColor',
+      'fontWeight', 'outlineStyle', 'outlineWidth', 'textDecorationLine'].map((name) => style[name]).join(' ');
+  };
+  const chosen = '[aria-current]:not([aria-current="false"]), [aria-selected="true"], [aria-pressed="true"]';
+  for (const element of document.querySelectorAll(chosen)) {
+    if (!shown(element)) continue;
+    const siblings = [...document.querySelectorAll(`${element.tagName}.${[...element.classList].join('.') || 'none'}, ${element.tagName}`)]
+      .filter((other) => !other.matches(chosen) && shown(other) && other.className === element.className && other.closest('nav, ul, form, tbody, table, [role=tablist]') === element.closest('nav, ul, form, tbody, table, [role=tablist]'));
+    if (siblings.length && siblings.every((other) => looks(other) === looks(element))) found.push(`looks as if it were not chosen: ${element.outerHTML.slice(0, 150)}`);
+  }
+  for (const element of document.querySelectorAll('.button, .badge, .input, .select, .note, .tile, .chip, .choices > label')) {
+    const style = getComputedStyle(element);
+    if (shown(element) && (parseFloat(style.borderTopWidth) < 1 || style.borderTopColor === canvas)) found.push(`has no border: ${element.outerHTML.slice(0, 150)}`);
+  }
+  for (const shape of document.querySelectorAll('main svg :is(rect, path, circle)')) {
+    const style = getComputedStyle(shape);
+    if (shown(shape) && style.fill !== 'none' && style.fill !== getComputedStyle(shape.ownerSVGElement).color && !system.has(style.fill)) found.push(`a colour of its own: ${style.fill} of ${shape.outerHTML.slice(0, 100)}`);
+  }
+  return [...new Set(found)];
+}"""
+# What is being waited for is read meanwhile.
+_BUSY = """(busy) => document.querySelectorAll('main .button, main form[data-busy], #list, #result, #found, #story, #status, main section').forEach(
+  (element) => busy ? element.setAttribute('aria-busy', 'true') : element.removeAttribute('aria-busy'))"""
+_LONG = """() => [...document.querySelectorAll('main p, main dd')].filter((element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const size = parseFloat(getComputedStyle(element).fontSize);
+  return element.innerText.length > 200 && range.getBoundingClientRect().width > size * 60;
+}).map((element) => element.innerText.slice(0, 80))"""
+# Lists and tables take the room that a large screen has: at the least a third of it.
+_NARROW = """() => [...document.querySelectorAll('main > .wrap:is(.console, .roomy)')].filter(
+  (element) => element.getBoundingClientRect().width < innerWidth / 3).map((element) => element.className)"""
+
+
 def look(page: Page, what: str) -> None:
-    """All four views, and the page laid out from right to left; the page is left as it was: light, 1280 px. Raises AssertionError."""
+    """All views, and the page laid out from right to left; the page is left as it was: light, 1280 px. Raises AssertionError."""
     # What is still on its way is dimmed, or not there at all.
     page.wait_for_load_state("networkidle" if page.locator("[hx-trigger=load]").count() else "load")
     if not page.evaluate("'axe' in window"):
@@ -57,6 +105,26 @@ def look(page: Page, what: str) -> None:
         broken = page.evaluate(_BROKEN)
         assert not broken, f"{view} breaks words: {broken}"
         _picture(page, what, f"{scheme}-{width}")
+    page.set_viewport_size({"width": 1280, "height": HEIGHT})
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.evaluate(_BUSY, True)
+        told = page.evaluate(_RUN, _COLOURS)
+        page.evaluate(_BUSY, False)
+        assert not told, f"{what} at {page.url}, {scheme}, while it waits:\n" + "\n".join(told)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, forced_colors="active", reduced_motion="reduce")
+        found = page.evaluate(_FORCED)  # not by axe: it reads the colours that the author gave
+        assert not found, f"{what} at {page.url}, {scheme}, in forced colours:\n" + "\n".join(found)
+        _picture(page, what, f"forced-{scheme}-1280")
+    page.emulate_media(color_scheme="light", forced_colors="none", reduced_motion="reduce")
+    page.set_viewport_size(LARGE)
+    assert page.evaluate(_WIDER) <= 0, f"{what} at {page.url}, 3840 px, is wider than the window"
+    found = page.evaluate(_LONG)
+    assert not found, f"{what} at {page.url}, 3840 px, has lines that are too long to read: {found}"
+    narrow = page.evaluate(_NARROW)
+    assert not narrow, f"{what} at {page.url}, 3840 px, leaves most of the window empty: {narrow}"
+    _picture(page, what, "light-3840")
     page.evaluate("document.documentElement.dir = 'rtl'")
     for width in (320, 1280):
         page.set_viewport_size({"width": width, "height": HEIGHT})

@@ -4,8 +4,9 @@ import re
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.utils import timezone
 
-from federation.models import AccessRequest, AuditEvent, RequestedRole, Role
+from federation.models import AccessRequest, AuditEvent, PolicyDocument, RequestedRole, Role
 from tests import cast
 from tests.flows.requests_kit import ADMIN, BREAKER, DOCUMENT, OPERATOR, alice, dana, erin
 from tests.portal.conftest import soup, text_of
@@ -257,3 +258,60 @@ def test_names_and_reasons_are_text(lead, signed_in):
     assert b"<script>alert" not in answer.content
     assert "\u202e" not in answer.content.decode()
     assert re.search(r"U\+202E", text_of(answer))
+
+
+# --- What the role may do ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def policies():
+    """The administrator's role is AWS's administrator, as a catalogue that was read knows it; another one is the account's own."""
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","ec2:*"],"Resource":"*"}]}'
+    document = PolicyDocument.objects.create(digest="d" * 64, text=text, seen_at=timezone.now())
+    aws = {
+        "name": "AdministratorAccess",
+        "arn": "arn:aws:iam::aws:policy/AdministratorAccess",
+        "document": "",
+        "boundary": False,
+    }
+    own = {"name": "operating <b>", "arn": "", "document": document.digest, "boundary": False}
+    for arn, held in ((ADMIN, [aws]), (OPERATOR, [own])):
+        Role.objects.create(
+            arn=arn, account_id=cast.PROD, name=arn.rpartition("/")[2], seen_at=timezone.now(), policies=held
+        )
+
+
+def test_what_a_role_may_do_is_said_before_it_is_asked_for(asker, policies):
+    page = soup(asker.get(f"/requests/new?role={ADMIN}&role={OPERATOR}"))
+    first, second = (row.get_text(" ", strip=True) for row in page.select(".roles .can"))
+    assert "Everything in the account: an administrator" in first
+    assert re.search(r"Changes ec2 .*Reads s3", second)
+    detail = page.select(".can details")[1]
+    where = f"/roles/{OPERATOR.split(':')[4]}/Operator/policies"
+    assert detail["hx-get"] == detail.select_one(".documents a")["href"] == where
+    whole = asker.get(where)
+    assert '"ec2:*"' in soup(whole).find("pre").text
+    assert b"operating &lt;b&gt;" in whole.content
+    piece = asker.get(where, headers={"HX-Request": "true"})
+    assert b"<html" not in piece.content
+
+
+def test_whoever_decides_sees_what_the_role_may_do_and_reads_its_policies(asker, lead, policies, signed_in):
+    page = page_of(ask(asker))
+    said = soup(lead.get(page)).select_one(".can")
+    assert "Everything in the account: an administrator" in said.get_text(" ", strip=True)
+    where = said.find("details")["hx-get"]
+    assert where == f"{page}{item()}/policies"
+    assert "AdministratorAccess" in text_of(lead.get(where))
+    # To somebody who may not look at the request, its roles are nothing to look at either.
+    assert signed_in(erin()).get(where).status_code == 404
+    assert lead.get(f"{page}999/policies").status_code == 404
+
+
+def test_a_role_of_others_tells_nothing_of_its_policies(asker, policies):
+    assert asker.get(f"/roles/{cast.PROD}/SecurityAudit/policies").status_code in {403, 404}
+
+
+def test_a_role_whose_policies_were_not_read_says_so(asker):
+    page = soup(asker.get(f"/requests/new?role={ADMIN}"))
+    assert "has not been read from AWS yet" in page.select_one(".can").get_text()
