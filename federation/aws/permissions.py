@@ -134,9 +134,7 @@ def summary(policies: Iterable[Policy]) -> Permissions:
     services = tuple(
         sorted((one for one in found.values() if not (reads_all and one.prefix == "*")), key=lambda one: one.prefix)
     )
-    identities = any(one.prefix == "iam" and one.level != "read" for one in services) or (
-        bool(whole) and "iam" not in but
-    )
+    identities = any(_changes_identities(one) for one in allowed) or (bool(whole) and "iam" not in but)
     return Permissions(
         everything=bool(whole), everywhere=bool(open_whole) or not whole, but=but, reads_all=reads_all, services=services,
         identities=identities, denies=denies, bounded=any(one.boundary for one in held), unread=tuple(unread),
@@ -190,6 +188,20 @@ def _is_everywhere(statement: Mapping[str, Any]) -> bool:
 
 def _is_everything(statement: Mapping[str, Any]) -> bool:
     return "NotAction" in statement or any(action in {"*", "*:*"} for action in _texts(statement.get("Action")))
+
+
+# A deployment hands some role to a service, as every one does. Any role to any service is all that any role may do.
+_OF_DEPLOYMENTS = frozenset({"iam:passrole", "iam:createservicelinkedrole"})
+
+
+def _changes_identities(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement lets somebody change users, roles or policies."""
+    changing = {
+        action.lower()
+        for action in _texts(statement.get("Action"))
+        if action.lower().startswith("iam:") and not _READS.match(action[4:])
+    }
+    return bool(changing - _OF_DEPLOYMENTS) or bool(changing and _is_everywhere(statement))
 
 
 def _left_out_of_all(statements: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -79,6 +79,9 @@ def _place(request: HttpRequest, area: str) -> str:
     return reverse(name) if name and powers_in(request).may(capability) else ""
 
 
+_OF_TESTS = frozenset({"in_response_to_unknown"})  # whose words are for somebody who tries a provider
+
+
 def _history(now: Any) -> dict[str, Any]:
     """Charts of the last thirty days, out of the log's daily figures."""
     sign_ins = audit_log.per_day(["sign_in"], until=now, days=DAYS)
@@ -89,6 +92,6 @@ def _history(now: Any) -> dict[str, Any]:
     return {
         "sign_ins": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in sign_ins], [_("went well"), _("refused or failed")]),
         "used": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in used], [_("went well"), _("refused or failed")]),
-        "causes": [(reason or "?", REASONS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
+        "causes": [(reason or "?", "" if reason in _OF_TESTS else REASONS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
         "since": since, "days": DAYS,
     }  # fmt: skip

@@ -421,7 +421,7 @@ def serving(double: Double) -> Iterator[Double]:
 
 
 def many_roles(count: int) -> list[FakeRole]:
-    """`count` roles as accounts have them: a few paths, tags, a last use here and there, the reader."""
+    """`count` roles as accounts have them: a few paths, tags, a last use and a policy of their own here and there, the reader."""
     made = [
         FakeRole(
             f"role-{number:04}",
@@ -430,10 +430,23 @@ def many_roles(count: int) -> list[FakeRole]:
             description=f"What the team {number} works with",
             tags={"team": f"team-{number % 7}", "owner": "platform"} if number % 2 else {},
             used=CREATED if number % 5 == 0 else None,
+            inline={"own": _own_things(number)} if number % 3 == 0 else {"inline": _POLICY},
+            attached=("arn:aws:iam::{account}:policy/developers", "arn:aws:iam::aws:policy/ReadOnlyAccess")[
+                number % 2 :
+            ],
         )
         for number in range(count - 1)
     ]
     return [*made, FakeRole(READER)]
+
+
+def _own_things(number: int) -> dict[str, object]:
+    statement = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": f"arn:aws:s3:::of-{number}/*",
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def account_ids(count: int) -> list[str]:
@@ -455,6 +468,7 @@ def main() -> None:
     shared = many_roles(given.roles)
     double = Double(
         accounts=dict.fromkeys(account_ids(given.accounts), shared),
+        managed={"developers": _POLICY},
         page=given.page,
         delay=given.delay,
         limit=Bucket(given.rate, given.rate / 2) if given.rate else None,

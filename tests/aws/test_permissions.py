@@ -97,6 +97,19 @@ def test_the_most_counts_of_each_service_and_where():
     assert not found.reading
 
 
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (allow("iam:AttachRolePolicy", resource="arn:aws:iam::1:role/x"), True), (allow("iam:Put*", Condition={"a": {"b": "c"}}), True),
+        (allow("IAM:*"), True), (allow("iam:PassRole"), True), (allow("iam:PassRole", resource="arn:aws:iam::*:role/service/*"), False),
+        (allow("iam:Get*", "iam:ListRoles"), False), (allow("s3:*"), False),
+        ({"Effect": "Deny", "Action": "iam:*", "Resource": "*"}, False),
+    ],
+)  # fmt: skip
+def test_who_can_give_themselves_more_and_who_only_deploys(statement, expected):
+    assert summary([inline(statement)]).identities is expected
+
+
 def test_aws_own_policies_say_by_their_names_what_they_give_or_are_named():
     found = summary(
         [

@@ -197,11 +197,11 @@ def error_of(page: Page) -> tuple[str, str]:
 
 @pytest.fixture
 def picture() -> Callable[[Page, str], None]:
-    """Saves a screenshot into docs/images/ when ROLEGATE_TEST_SCREENSHOTS=1, so that other runs leave the checkout as it was."""
+    """Saves a screenshot into var/pictures/ when ROLEGATE_TEST_SCREENSHOTS=1. Those of the README are of the demo (demo_pictures.py)."""
 
     def take(page: Page, name: str) -> None:
         if os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1":
-            folder = ROOT / "docs" / "images"
+            folder = ROOT / "var" / "pictures"
             folder.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=folder / f"{name}.png")
 
