@@ -4,9 +4,9 @@
 
 Makes a database of its own beside the one that DATABASE_URL names (dropped at the end unless --keep; one that is there is used
 again), fills it by generate_series, and asks for every page of the console's navigation, and for searches and deep pages of the
-long lists, as an owner of the gateway. In-process: server time without the network. Target: each list at most 150 ms, and the
-same number of statements on the first page as far behind. Judged is the best of several, because whatever else the machine
-does only adds. The process exits with 1 if a page misses it.
+long lists, as an owner of the gateway; and for the search of all roles that every employee has. In-process: server time without
+the network. Target: each list at most 150 ms, and the same number of statements on the first page as far behind. Judged is the
+best of several, because whatever else the machine does only adds. The process exits with 1 if a page misses it.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def browser() -> Any:
 
 
 def pages(sizes: dict[str, int]) -> list[str]:
-    """Every page of the navigation, and searches in the long lists."""
+    """Every page of the navigation, searches in the long lists, and the search behind "Why can I not see a role?"."""
     from django.urls import reverse
 
     from portal.staff.navigation import SECTIONS
@@ -211,7 +211,9 @@ def pages(sizes: dict[str, int]) -> list[str]:
         "/staff/people/": ["?q=person+number+49", "?q=nothing-like-it"],
         "/staff/audit/": ["?q=person-77", "?kind=console", "?outcome=refused", f"?person=person-{sizes['people'] // 2}", "?reason=replayed"],
     }  # fmt: skip
-    return [url + query for url in found for query in ("", *searches.get(url, []))]
+    # Everybody's search of every role there is: of a thousand accounts, by words of theirs and of the role.
+    why = [f"/why/?q={words}" for words in ("role-19", "account-9+role-1", "owner%3Dteam-7", "nothing-like-it")]
+    return [url + query for url in found for query in ("", *searches.get(url, []))] + why
 
 
 def later(answer: Any) -> str:

@@ -34,7 +34,7 @@ def _add(carol: Page, protocol: str, slug: str) -> None:
     expect(carol.get_by_role("heading", name="1. Give these to the provider")).to_be_visible()
 
 
-def _test(carol: Page, town: Town, who: str) -> None:
+def try_signing_in(carol: Page, town: Town, who: str) -> None:
     """The test sign-in: away to the provider as somebody, and back on the entry's page as who one was."""
     carol.context.clear_cookies(domain="127.0.0.1")  # else the provider still knows who signed in here
     carol.get_by_role("button", name="Test sign-in").click()
@@ -62,7 +62,7 @@ def test_by_metadata_address_tested_read_otherwise_and_put_in_force(
 
     # The provider reads our metadata at the address that the page shows, before anything is in force.
     assert Visitor().get(ours).answer.status_code == 200
-    _test(carol, town, "alice")
+    try_signing_in(carol, town, "alice")
     expect(carol.locator("#result")).to_contain_text("The test succeeded")
     expect(carol.locator("#result")).to_contain_text("without groups no rule gives anything")
     expect(carol.get_by_role("banner")).to_contain_text("Carol Admin")  # nobody was signed in
@@ -115,14 +115,14 @@ def test_by_issuer_and_a_failure_says_precisely_why(town: Town, carol: Page) -> 
     carol.get_by_label("Client secret").fill("not the secret")
     carol.get_by_label("Scopes").fill("openid profile email groups")
     carol.get_by_role("button", name="Go on to the test").click()
-    _test(carol, town, "alice")
+    try_signing_in(carol, town, "alice")
     expect(carol.locator("#result")).to_contain_text("The provider does not take the client ID and secret.")
     look(carol, "provider, a test that failed")
     carol.get_by_label("Client secret").fill(CLIENT_SECRET)
     carol.get_by_role("button", name="Keep these").click()
     expect(carol.get_by_text("Kept. Test it again")).to_be_visible()
     assert CLIENT_SECRET not in carol.content()
-    _test(carol, town, "alice")
+    try_signing_in(carol, town, "alice")
     expect(carol.locator("#result")).to_contain_text("The test succeeded")
     expect(carol.get_by_role("group", name="Every claim that came")).to_contain_text("alice@example.com")
 
