@@ -65,7 +65,8 @@ def mapping(now: datetime) -> Iterator[Finding]:
             "staff_of_any_provider",
             say(
                 "Whoever runs one of the identity providers {providers} can name a group that has rights here: {roles}.",
-                providers=listed(providers), roles=listed(open_roles),
+                providers=listed(providers),
+                roles=listed(open_roles),
             ),
             say("Add provider under staff, with those whose groups you trust with that."),
         )

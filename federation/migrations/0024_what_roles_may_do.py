@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('federation', '0020_past_nestings'),
+        ('federation', '0023_pieces_of_findings'),
     ]
 
     operations = [
