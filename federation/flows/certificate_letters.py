@@ -16,10 +16,12 @@ from django.db import transaction
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.errors import RolegateError
-from federation.flows import approvers, leases, letters, provider_documents
+from federation.flows import approvers, latest_word, leases, letters, provider_documents
+from federation.identity import Identity
 from federation.mapping.rules import IdentityProvider
 from federation.models import current
 from federation.models.audit import AuditEvent
+from federation.models.people import Person
 from federation.models.providers import ProviderMetadata
 from federation.said import Said, say
 from federation.signin import certificates
@@ -90,9 +92,7 @@ def _told(ending: Ending) -> bool:
 
 def _tell(ending: Ending, now: datetime) -> int:
     """The letters and the event that says so, both or neither. Where no owner has an address nothing is noted: they are told once one has."""
-    mapping = current.mapping()
-    owners = [match for entry in mapping.document.staff if entry.role == "owner" for match in entry.groups]
-    people = approvers.known(owners, mapping, but=(), now=now).people
+    people = _owners(now)
     path = f"/staff/providers/of/{ending.provider.slug}/"
     with transaction.atomic():
         many = letters.write(
@@ -108,6 +108,18 @@ def _tell(ending: Ending, now: datetime) -> int:
                 letters=many,
             )  # fmt: skip
     return many
+
+
+def _owners(now: datetime) -> list[Person]:
+    """Those who have the right, up to fifty. A group of its name is not enough: whoever runs another provider can name it."""
+    mapping = current.mapping()
+    named = [match for entry in mapping.document.staff if entry.role == "owner" for match in entry.groups]
+    people = approvers.known(named, mapping, but=(), now=now).people
+    return [
+        person
+        for person, told in zip(people, latest_word.identities_of(people, mapping, now=now), strict=True)
+        if isinstance(told, Identity) and any(entry.role == "owner" for entry in mapping.compiled.staff_rights(told))
+    ]
 
 
 def _subject(ending: Ending) -> Said:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
-import yaml
 from django.core import mail
 
 from federation import tasks
@@ -32,12 +32,16 @@ def provider(publish, sign_in_as, now):
             "slug": "corp", "name": "Example Corp", "saml": {"metadata_xml": saml_kit.metadata_xml(keys=keys)}, "enabled": enabled,
             "claims": {"subject": "NameID", "email": "mail", "name": "displayName", "groups": "memberOf"},
         }  # fmt: skip
-        staff = [{"role": "owner", "groups": ["cloud-platform"]}, {"role": "auditor", "groups": ["engineering"]}]
-        publish(yaml.safe_dump({"version": 1, "identity_providers": [entry], "staff": staff}), at=now)
+        other = {**entry, "slug": "partner", "saml": {"metadata_xml": saml_kit.metadata_xml()}}
+        staff = [
+            {"role": "owner", "groups": ["cloud-platform"], "provider": "corp"}, {"role": "auditor", "groups": ["engineering"]},
+        ]  # fmt: skip
+        publish(json.dumps({"version": 1, "identity_providers": [entry, other], "staff": staff}), at=now)
 
     do(365)
     sign_in_as(cast.identity("carol", groups=("cloud-platform",), now=now), at=now)
     sign_in_as(cast.identity("alice", groups=("engineering",), now=now), at=now)
+    sign_in_as(cast.identity("mallory", groups=("cloud-platform",), now=now, provider="partner"), at=now)
     return do
 
 
