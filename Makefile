@@ -1,6 +1,6 @@
 # Needs: make and Python 3.11 or newer with its venv module. Everything else goes into .venv, from the locked files.
 # Which package index pip asks is for pip's own settings to say: no address is named here.
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check check-types check-rest lock clean
 .DEFAULT_GOAL := help
 
 SHELL := /bin/sh
@@ -20,10 +20,15 @@ demo: .venv/.installed-demo
 test: .venv/.installed-dev
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-check: .venv/.installed-dev
+# With `make -j 2 check` side by side.
+check: check-types check-rest
+
+check-types: .venv/.installed-dev
+	.venv/bin/mypy
+
+check-rest: .venv/.installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
 	.venv/bin/mypy --config-file cli/pyproject.toml cli/rolegate cli/build_backend.py
 	.venv/bin/mypy --config-file cli/pyproject.toml --platform win32 cli/rolegate
 	.venv/bin/lint-imports
