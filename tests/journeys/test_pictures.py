@@ -1,16 +1,35 @@
-"""The pictures in the README: ROLEGATE_TEST_SCREENSHOTS=1 saves them into docs/images/. Without it the same pages are looked at all the same."""
+"""Every page stands in both themes; ROLEGATE_TEST_SCREENSHOTS=1 saves a picture of each into var/pictures/.
+
+Those of README and docs are taken of the demo's company, by demo_pictures.py: here is that it has each that they show.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.journeys import demo_pictures
 from tests.journeys.conftest import PRODUCTION, NewContext, Town, sign_in
+from tests.live import ROOT
 
 pytestmark = pytest.mark.journey
+ELSEWHERE = {"cli"}  # taken of a terminal (tests/cli/test_terminal.py)
 Picture = Callable[[Page, str], None]
+
+
+def test_what_the_documents_show_is_taken_of_the_demo_and_nothing_is_left_over() -> None:
+    shown = {
+        name
+        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for name in re.findall(r"images/([a-z-]+)\.png", page.read_text(encoding="utf-8"))
+    }
+    taken = {f"{one.name}{theme}" for one in demo_pictures.PICTURES for theme in ("", *(["-dark"] if one.dark else []))}
+    assert shown == taken | ELSEWHERE
+    there = {path.stem for path in (ROOT / "docs" / "images").glob("*.png")}
+    assert there == taken | ELSEWHERE
 
 
 def test_in_light(new_context: NewContext, stage: Town, picture: Picture) -> None:
