@@ -10,7 +10,7 @@ import json
 import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 from django import template
@@ -53,11 +53,18 @@ def outside(value: object) -> SafeString:
 
 @register.filter
 def alternatives(names: Iterable[object]) -> SafeString:
-    """Names from outside with "or" between them, as HTML for display."""
-    told = mark_safe("")
-    for name in map(outside, names):
-        told = format_html(gettext("{one} or {other}"), one=told, other=name) if told else name
-    return told
+    """Names from outside with "or" between them, as HTML for display; at least one."""
+    return reduce(
+        lambda one, other: format_html(gettext("{one} or {other}"), one=one, other=other), map(outside, names)
+    )
+
+
+@register.filter
+def enumerated(names: Iterable[object]) -> SafeString:
+    """Names from outside with commas between them, as HTML for display; at least one."""
+    return reduce(
+        lambda one, other: format_html(gettext("{first}, {next}"), first=one, next=other), map(outside, names)
+    )
 
 
 @register.filter
