@@ -133,6 +133,8 @@ def take(browser: Browser, base: str, pictures: list[Picture], into: Path) -> No
             for scheme in ("light", "dark") if picture.dark else ("light",):
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 page.goto(base + picture.path)
+                if page.locator("[hx-trigger=load]").count():
+                    page.wait_for_load_state("networkidle")  # what comes by itself a moment later
                 picture.ready(page)
                 page.screenshot(path=into / f"{picture.name}{'-dark' if scheme == 'dark' else ''}.png")
                 draft = page.get_by_role("button", name="Withdraw this draft")

@@ -65,7 +65,7 @@ _FORCED = """() => {
       .filter((other) => !other.matches(chosen) && shown(other) && other.className === element.className && other.closest('nav, ul, form, tbody, table, [role=tablist]') === element.closest('nav, ul, form, tbody, table, [role=tablist]'));
     if (siblings.length && siblings.every((other) => looks(other) === looks(element))) found.push(`looks as if it were not chosen: ${element.outerHTML.slice(0, 150)}`);
   }
-  for (const element of document.querySelectorAll('.button, .badge, .input, .select, .note, .tile, .chip, .choices > label')) {
+  for (const element of document.querySelectorAll('.button, .badge, .input:not(.code-area *), .select, .note, .tile, .chip, .choices > label')) {
     const style = getComputedStyle(element);
     if (shown(element) && (parseFloat(style.borderTopWidth) < 1 || style.borderTopColor === canvas)) found.push(`has no border: ${element.outerHTML.slice(0, 150)}`);
   }

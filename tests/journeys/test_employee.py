@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys.conftest import DEVELOPMENT, PRODUCTION, STAGING, NewContext, Town, sign_in
+from tests.journeys.looks import look
 
 pytestmark = pytest.mark.journey
 ADMINISTRATOR = f"arn:aws:iam::{PRODUCTION}:role/Administrator"
@@ -96,6 +97,7 @@ def test_what_a_role_may_do_opens_in_place_before_it_is_asked_for(
     expect(can.get_by_role("listitem").filter(has_text="lambda")).to_be_visible()
     can.get_by_text("Its policy").click()
     expect(can.locator("pre")).to_contain_text('"lambda:*"')
+    look(alice, "role, its policies opened")
     # Without JavaScript it is a link to a page of its own.
     plain = new_context(java_script_enabled=False).new_page()
     sign_in(plain, read, "oidc", "alice")

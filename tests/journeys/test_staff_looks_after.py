@@ -18,6 +18,15 @@ from tests.journeys.test_providers import try_signing_in
 
 pytestmark = pytest.mark.journey
 ADMINISTRATOR = f"arn:aws:iam::{PRODUCTION}:role/Administrator"
+ROLE = """
+from django.utils import timezone
+from federation.models import PolicyDocument, Role
+text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ec2:*","iam:AttachUserPolicy"],"Resource":"*"}]}'
+PolicyDocument.objects.update_or_create(digest="f" * 64, defaults={"text": text, "seen_at": timezone.now()})
+Role.objects.update_or_create(arn="arn:aws:iam::%(account)s:role/IncidentResponder", defaults={
+    "account_id": "%(account)s", "name": "IncidentResponder", "seen_at": timezone.now(), "search": "incidentresponder",
+    "policies": [{"name": "isolate", "arn": "", "document": "f" * 64, "boundary": False}]})
+"""
 READ_ONLY = f"arn:aws:iam::{PRODUCTION}:role/ReadOnly"
 
 
@@ -160,6 +169,15 @@ def test_a_certificate_of_pasted_metadata_rolls_without_anybody_being_shut_out(
     town.gateway.apply(yaml.safe_load(text))
     alice = new_context().new_page()
     sign_in(alice, town, "saml", "alice")
+
+
+def test_the_page_of_a_role_is_for_everybody(new_context: NewContext, town: Town) -> None:
+    """Its trust is right, and what it may do is much: both are said in sentences, which a narrow screen must hold."""
+    town.gateway.manage("shell", "-v", "0", "-c", ROLE % {"account": PRODUCTION})
+    page = _at(new_context, town, "carol", "Roles")
+    page.get_by_role("link", name="IncidentResponder").click()
+    expect(page.get_by_role("region", name="What the role may do")).to_contain_text("It can change who may do what")
+    look(page, "staff, a role")
 
 
 def test_a_narrower_rule_is_drafted_from_what_is_used(new_context: NewContext, town: Town) -> None:
