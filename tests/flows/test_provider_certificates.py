@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import yaml
+from django.db import OperationalError
 
 from federation.errors import NotFound, SamlRefused
 from federation.flows import provider_certificates, provider_changes, provider_keys, provider_trials
@@ -160,6 +161,17 @@ def test_which_certificate_signs_is_known_and_is_not_a_write_for_everybody(carol
     provider_keys._noted.clear()  # another process
     provider_keys.note_use("corp", row.fingerprint, now=NOW + timedelta(minutes=6))
     assert ProviderKeyUse.objects.count() == 1
+
+
+def test_a_sign_in_is_not_undone_where_that_cannot_be_written(carol, origin, monkeypatch):
+    def away(**_):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(ProviderKeyUse.objects, "create", away)
+    request_id, _ = saml.begin(origin)
+    received = saml.receive(origin, kit.signed(saml.draft(request_id)))
+    assert saml.complete(origin, received.code).person.subject == "alice"
+    assert not ProviderKeyUse.objects.exists()
 
 
 @pytest.mark.parametrize("named", [True, False])
