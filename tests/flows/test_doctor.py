@@ -394,8 +394,8 @@ def test_no_mapping(db, today):
 def test_rights_that_any_provider_can_give(publish, today):
     publish()
     (found,) = [one for one in in_force.mapping(today) if one.code == "staff_of_any_provider"]
-    assert "(corp, entra)" in str(found.says)
-    assert "(owner)" in str(found.says)
+    assert "identity providers corp, entra can" in str(found.says)
+    assert str(found.says).endswith("rights here: owner.")
     publish(BOUND)
     assert codes(in_force.mapping, today) == ["ok"]
 

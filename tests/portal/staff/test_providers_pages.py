@@ -232,7 +232,7 @@ WITHOUT_WORDS = {
     "comment_forbidden", "confirmation_method", "dtd_forbidden", "duplicate_claim", "duplicate_header", "duplicate_id",
     "element_forbidden", "element_missing", "element_repeated", "encoding_forbidden", "encrypted_id_forbidden",
     "encryption_reference", "extensions_forbidden", "header_forbidden", "id_invalid", "id_missing", "in_response_to_mismatch",
-    "inflate_invalid", "inflate_too_large", "issuer_missing", "jti_malformed", "jti_missing", "key_type", "key_unfit",
+    "inflate_invalid", "inflate_too_large", "issuer_missing", "jti_malformed", "jti_missing", "key_unfit",
     "kid_invalid", "kid_missing", "library_refused", "logout_event_missing", "logout_nonce_present", "logout_target_missing",
     "name_id_qualifier", "nonce_unknown", "nonce_wrong", "not_base64", "not_on_or_after_missing", "object_forbidden",
     "parameter_missing", "parameter_repeated", "parameter_unknown", "pi_forbidden", "pkce_missing", "provider_disabled",
