@@ -75,7 +75,7 @@ def test_a_persons_access_is_explained_as_of_a_day_and_compared(new_context: New
     expect(page.get_by_role("alert")).to_contain_text("No mapping was in force at that moment.")
     page.locator("header a", has_text="Alice Liddell").click()
     page.get_by_role("link", name="Compare with a colleague").click()
-    page.get_by_label(re.compile("^Colleague")).fill("bob@example.com")
+    page.get_by_label(re.compile("^Colleague")).fill("corp:u-1002-bob")
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_role("region", name=re.compile("^Only Alice"))).to_contain_text("shop-team")
     expect(page.get_by_role("region", name=re.compile("^Only Bob"))).to_contain_text("contractors")
