@@ -35,6 +35,7 @@ from federation.models.directory import SOURCE, DirectoryUser
 from federation.models.entitlement_rows import Staging, Streaming
 from federation.models.entitlements import (
     EntitlementState,
+    GivenRole,
     before,
     count_people,
     forget_unused,
@@ -279,7 +280,7 @@ def _work_out(plan: _Plan, staging: Staging, run: runs.Run, staged: _Here) -> in
     else:
         of_everybody = Company(plan.mapping.compiled, plan.now, reachable)
         give = lambda identity: of_everybody.standing(identity).grants
-    ids = _Ids()
+    ids = _Ids(from_nothing=plan.state is None and not GivenRole.objects.exists())
     people = 0
     with staged as stage:
         while batch:
@@ -294,7 +295,9 @@ def _work_out(plan: _Plan, staging: Staging, run: runs.Run, staged: _Here) -> in
 class _Ids:
     """Ids of the given roles that were met so far, by the object: a company's million rows are not hashed one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_nothing: bool) -> None:
+        """`from_nothing`: no given role is stored yet but those of this refresh."""
+        self._from_nothing = from_nothing
         self._known: dict[int, int] = {}
         self._kept: list[Given] = []  # an object that went would leave its number to another
 
@@ -302,7 +305,7 @@ class _Ids:
         """Find, or store, those that are new. At most four statements."""
         new = {id(given): given for given in givens if id(given) not in self._known}
         self._kept += new.values()
-        self._known.update(zip(new, ids_of(list(new.values())), strict=True))
+        self._known.update(zip(new, ids_of(list(new.values()), all_new=self._from_nothing), strict=True))
 
     def of(self, givens: Iterable[Given]) -> list[int]:
         """The ids, in order, of given roles that were learnt."""

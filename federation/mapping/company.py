@@ -178,7 +178,9 @@ class Company:
         if not isinstance(catalogue, Mapping):
             catalogue = catalogue(reach_of_everybody(mapping))
         self.mapping, self.now, self.catalogue = mapping, now, catalogue
-        self._rules: list[_Rule | None] = [None] * len(mapping.rules)
+        self._rules = [_Rule(compiled) for compiled in mapping.rules]
+        self._names = [rule.name for rule in self._rules]
+        self._asking = frozenset(n for n, rule in enumerate(self._rules) if rule.of_person or rule.of_groups)
         whens = [compiled.rule.when for compiled in mapping.rules]
         self._by_tag = frozenset(compiled.rule.name for compiled in mapping.rules if compiled.rule.by_tag)
         self._asks_mfa = any(when.mfa is not None for when in whens)
@@ -238,7 +240,7 @@ class Company:
             return None
         found: set[str] = set()
         for number in numbers:
-            rule = self._rule(number)
+            rule = self._rules[number]
             if rule.denies:
                 return None
             if not rule.compiled.captures:
@@ -295,15 +297,9 @@ class Company:
             tuple(identity.attributes.get(name, ()) for name in self._attributes) if self._attributes else None,
         )
 
-    def _rule(self, number: int) -> _Rule:
-        rule = self._rules[number]
-        if rule is None:
-            rule = self._rules[number] = _Rule(self.mapping.rules[number])
-        return rule
-
     def _answer(self, number: int, traits: dict[int, Answer], facts: Facts, groups: Iterable[str]) -> Answer:
         """Whether the conditions hold of somebody whose groups point to the rule. `traits`: answers for people alike."""
-        rule = self._rule(number)
+        rule = self._rules[number]
         answer = Answer.YES
         if rule.of_person:
             found = traits.get(number)
@@ -328,7 +324,7 @@ class Company:
         denies: list[_Deny] = []
         rules, allows = self._rules, self._allows
         for number in holding.numbers:
-            rule = rules[number] or self._rule(number)
+            rule = rules[number]
             for group in bound.get(number) or ("",):
                 key: int | tuple[int, str] = (number, group) if group else number
                 if rule.denies:
@@ -384,21 +380,16 @@ class Company:
                 bound.setdefault(number, []).append(group)
         traits = self._of_person.setdefault(person, {})
         facts = Facts(identity, self.now, set(), numbers, complete=True, index=self.mapping.index)
-        found: list[int] = []
-        names: list[str] = []
         doubtful: set[int] = set()
-        rules = self._rules
-        for number in sorted(numbers):
-            rule = rules[number] or self._rule(number)
-            if rule.of_person or rule.of_groups:
-                answer = self._answer(number, traits, facts, groups)
-                if answer is Answer.UNKNOWN and rule.denies:
-                    doubtful.add(number)
-                elif answer is not Answer.YES:
-                    continue
-            found.append(number)
-            names.append(rule.name)
-        return _Holding(tuple(found), tuple(names), bound, doubtful)
+        out: set[int] = set()
+        for number in numbers & self._asking:  # for the others, that a group points to them is the answer
+            answer = self._answer(number, traits, facts, groups)
+            if answer is Answer.UNKNOWN and self._rules[number].denies:
+                doubtful.add(number)
+            elif answer is not Answer.YES:
+                out.add(number)
+        found = sorted(numbers - out if out else numbers)
+        return _Holding(tuple(found), tuple([self._names[number] for number in found]), bound, doubtful)
 
     def _facts_of(self, identity: Identity, group: str) -> Facts:
         """Facts of an identity that has this group alone: enough for a rule's captures, which need no more."""
@@ -458,8 +449,14 @@ class Company:
         merged = self._merged.get(key)
         if merged is None:
             first = parts[0]
-            own = [part for part in parts if part.rule not in self._by_tag] or parts
-            decides = next((part for part in own if not part.needs_approval), own[0])
+            own = parts
+            if self._by_tag:
+                own = [part for part in parts if part.rule not in self._by_tag] or parts
+            decides = own[0]
+            for part in own:
+                if not part.needs_approval:
+                    decides = part
+                    break
             rules = tuple([part.rule for part in parts])
             merged = self._one(
                 Given(first.role_arn, first.role_name, first.account_id, decides.rule, rules, decides.needs_approval)

@@ -100,22 +100,23 @@ class Streaming(Staging):
         self._size = 0
         self._ahead: queue.Queue[bytes | Callable[[], None] | None] = queue.Queue(_BLOCKS_AHEAD)
         self._failed: BaseException | None = None
+        self._ended = threading.Event()  # the transaction, one way or the other
         self._writer = threading.Thread(target=self._write, name="entitlements", daemon=True)
         self._writer.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer.is_alive():
+        if not self._ended.is_set():
             self._hand_over(None)
-            self._writer.join()
+            self._ended.wait()
         super().__exit__(kind, error, trace)
 
     def swap(self, seal: Callable[[], None]) -> None:
         """End the transaction: the rows that are left, what is gone, and `seal`."""
         self._flush()
         self._hand_over(seal)
-        self._writer.join()
+        self._ended.wait()
         self._raise_failure()
 
     def _keep(self, rows: bytes) -> None:
@@ -131,11 +132,11 @@ class Streaming(Staging):
             self._block, self._size = [], 0
 
     def _hand_over(self, item: bytes | Callable[[], None] | None) -> None:
-        while self._writer.is_alive():
+        while not self._ended.is_set():
             try:
                 self._ahead.put(item, timeout=_SECONDS_TO_WAIT)
             except queue.Full:
-                continue  # unless the writer has died meanwhile, of which nobody tells the queue
+                continue  # unless the transaction has failed meanwhile, of which nobody tells the queue
             return
 
     def _raise_failure(self) -> None:
@@ -149,12 +150,12 @@ class Streaming(Staging):
                     _copy(cursor, _COPY, self._received())
                     _delete(cursor, self._gone_rows, self.gone)
                 self._seal()
-            if self.added > _MANY:
-                _analyze()
-        except _Abandoned:
-            pass
         except BaseException as error:  # noqa: BLE001  raised in the thread that waits for this one
             self._failed = error
+        try:
+            self._ended.set()  # the rows are in force: nobody waits for what the planner is told
+            if self._failed is None and self.added > _MANY:
+                _analyze()
         finally:
             connection.close()
 

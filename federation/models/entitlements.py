@@ -125,10 +125,13 @@ def digest(given: Given) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def ids_of(found: Sequence[Given]) -> list[int]:
-    """The ids of these given roles, in their order; those that are new are stored. One statement, a few where some are new."""
+def ids_of(found: Sequence[Given], *, all_new: bool = False) -> list[int]:
+    """The ids of these given roles, in their order; those that are new are stored. One statement, a few where some are new.
+
+    `all_new`: none of them can have been stored, so that it is not asked which have.
+    """
     digests = [digest(given) for given in found]
-    known = _known(digests)
+    known = {} if all_new else _known(digests)
     new = {key: given for key, given in zip(digests, found, strict=True) if key not in known}
     if new:
         known |= _stored(new)
