@@ -272,6 +272,8 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
     change = difference(before, {arn: record.digest for arn, record in records.items()})
     key = source_of(account_id)
     sources.brake(key, change, now=now, effect=lambda: catalogue_effect.effect_of_roles(change.removed))
+    rows = [_row(records[arn], now) for arn in (*change.added, *change.changed)]
+    _keep_documents(rows, listing.documents, now)
     with transaction.atomic():
         if not lease.is_ours():
             raise leases.LeaseLost(key)
@@ -280,8 +282,6 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
         tags_changed = any(
             is_ours(tags) for tags in [*earlier, *(records[arn].tags for arn in touched if arn in records)]
         )
-        rows = [_row(records[arn], now) for arn in (*change.added, *change.changed)]
-        _keep_documents(rows, listing.documents, now)
         Role.objects.bulk_create(
             rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["arn"], update_fields=_ROLE_COLUMNS
         )
@@ -303,13 +303,22 @@ _ROLE_COLUMNS = [
 ]  # fmt: skip
 
 
+_SEEN_AGAIN = timedelta(hours=1)  # far less than the day for which `purge` leaves a text that no role has
+
+
 def _keep_documents(rows: Sequence[Role], documents: Mapping[str, str], now: datetime) -> None:
-    """The texts of the policies of these roles: before the roles, which name them."""
+    """The texts of the policies of these roles: before the roles, which name them, and in transactions of their own.
+
+    Accounts are read side by side and have the same policies: a row that one account locked to its end would keep all the
+    others waiting.
+    """
     wanted = sorted({str(one["document"]) for row in rows for one in row.policies or () if one["document"]})
-    texts = [PolicyDocument(digest=digest, text=documents[digest], seen_at=now) for digest in wanted]
-    PolicyDocument.objects.bulk_create(
-        texts, batch_size=_BATCH, update_conflicts=True, unique_fields=["digest"], update_fields=["seen_at"]
-    )
+    held = dict(PolicyDocument.objects.filter(digest__in=wanted).values_list("digest", "seen_at"))
+    for digest, seen_at in sorted(held.items()):
+        if seen_at < now - _SEEN_AGAIN and not PolicyDocument.objects.filter(digest=digest).update(seen_at=now):
+            del held[digest]  # thrown away meanwhile
+    new = [PolicyDocument(digest=one, text=documents[one], seen_at=now) for one in wanted if one not in held]
+    PolicyDocument.objects.bulk_create(new, batch_size=_BATCH, ignore_conflicts=True)
 
 
 def _row(record: catalogue.RoleRecord, now: datetime) -> Role:

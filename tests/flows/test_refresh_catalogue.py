@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -155,6 +155,39 @@ def test_the_texts_of_policies_are_kept_once_and_what_changes_is_written(double,
     can = permissions.of_roles([cast.role(cast.DEV, "a"), cast.role(cast.DEV, "c"), cast.role(cast.DEV, "unknown")])
     assert [found.summary.administrator for found in can.values()] == [False, True, False]
     assert [found.known for found in can.values()] == [True, True, False]
+
+
+def test_a_text_that_is_met_again_is_seen_again_once_an_hour(double, now):
+    refresh(now=now)
+    refresh(cast.PROD, now=now + HOUR)
+    assert PolicyDocument.objects.get().seen_at == now
+    refresh(cast.STAGING, now=now + 2 * HOUR)
+    assert PolicyDocument.objects.get().seen_at == now + 2 * HOUR
+
+
+def test_a_text_that_accounts_share_keeps_none_of_them_waiting(transactional_db, double, now):
+    """They are read side by side: where each locked the row of a common policy to its end, they would be written one by one."""
+    refresh(now=now)
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            PolicyDocument.objects.select_for_update().get()
+            held.set()
+            over.wait(30)
+        connection.close()
+
+    other = threading.Thread(target=hold)
+    if connection.vendor == "postgresql":  # SQLite has one writer at a time anyway
+        other.start()
+        assert held.wait(10)
+    try:
+        assert refresh(cast.PROD, now=now).written == 3
+        assert not over.is_set()
+    finally:
+        over.set()
+        if other.ident:
+            other.join()
 
 
 def test_only_what_has_changed_is_written(double, now):
