@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cryptography.hazmat.primitives import hashes
 from django.conf import settings
 from django.db import transaction
 
@@ -50,14 +49,13 @@ def endings(*, now: datetime) -> list[Ending]:
         if not provider.enabled or provider.saml is None:
             continue
         pems = provider_documents.kept(provider, rows.get(provider.slug), now=now).certificates
-        good = [certificates.load(pem) for pem in pems if _is_good(pem)]
+        good = [(certificates.load(pem).not_valid_after_utc, pem) for pem in pems if _is_good(pem)]
         if not good:
             continue
-        last = max(good, key=lambda one: one.not_valid_after_utc)
-        ends = last.not_valid_after_utc
+        ends, last = max(good)
         come = [days for days in DAYS if ends - now <= timedelta(days=days)]
         if come:
-            found.append(Ending(provider, last.fingerprint(hashes.SHA256()).hex(), ends, min(come)))
+            found.append(Ending(provider, certificates.fingerprint(last), ends, min(come)))
     return found
 
 
@@ -118,7 +116,7 @@ def _owners(now: datetime) -> list[Person]:
     return [
         person
         for person, told in zip(people, latest_word.identities_of(people, mapping, now=now), strict=True)
-        if isinstance(told, Identity) and any(entry.role == "owner" for entry in mapping.compiled.staff_rights(told))
+        if isinstance(told, Identity) and mapping.compiled.is_owner(told)
     ]
 
 

@@ -154,9 +154,9 @@ def _loses_right(person: Person, provider: IdentityProvider, trial_id: UUID, now
     if identity is None:
         return False
     compiled = current.mapping().compiled
-    mine = "owner" in {entry.role for entry in compiled.staff_rights(current.identity_of(person))}
+    mine = compiled.is_owner(current.identity_of(person))
     same_person = bool(identity.email) and identity.email.casefold() == person.email.casefold()
-    still = "owner" in {entry.role for entry in compiled.staff_rights(identity)}
+    still = compiled.is_owner(identity)
     return mine and same_person and not still
 
 
@@ -164,6 +164,4 @@ def _other_owner(mapping: current.CurrentMapping, slug: str) -> bool:
     """Whether somebody who is known came by another enabled provider, and their groups make them an owner."""
     others = [one.slug for one in mapping.document.identity_providers if one.enabled and one.slug != slug]
     people = Person.objects.filter(provider__in=others, active=True).iterator(chunk_size=_AT_ONCE)
-    return any(
-        entry.role == "owner" for one in people for entry in mapping.compiled.staff_rights(current.identity_of(one))
-    )
+    return any(mapping.compiled.is_owner(current.identity_of(one)) for one in people)

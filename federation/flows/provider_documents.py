@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from cryptography.hazmat.primitives import hashes
 from django.db import transaction
 
 from federation import net
@@ -253,9 +252,7 @@ def _facts(metadata: IdpMetadata) -> dict[str, Any]:
         "entity_id": metadata.entity_id,
         "sso_url": metadata.sso_redirect_url,
         "slo_url": metadata.slo_url,
-        "certificates": [
-            certificates.load(pem).fingerprint(hashes.SHA256()).hex() for pem in metadata.signing_certificates
-        ],
+        "certificates": [certificates.fingerprint(pem) for pem in metadata.signing_certificates],
     }
 
 

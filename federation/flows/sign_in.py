@@ -408,7 +408,7 @@ def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: d
 
 def _request_by_key(key: str, now: datetime) -> tuple[bool, bool] | None:
     """Of the request with this key, whether it still waits for its answer, and whether there is time left; None: unknown."""
-    sql = f"SELECT received_at IS NULL, expires_at > %s FROM {compiled.table(SignInState)} WHERE key = %s"  # noqa: S608
+    sql = f"SELECT received_at IS NULL, expires_at > %s FROM {compiled.table(SignInState)} WHERE key = %s"  # noqa: S608  ours
     found = compiled.one(sql, compiled.adapt(SignInState, expires_at=now, key=key))
     return (bool(found[0]), bool(found[1])) if found else None
 

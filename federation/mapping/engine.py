@@ -272,6 +272,10 @@ class CompiledMapping:
         """
         return (not entry.provider or identity.provider in entry.provider) and self.is_in(identity, entry.groups)
 
+    def is_owner(self, identity: Identity) -> bool:
+        """Whether an entry of `staff` makes the identity an owner of the gateway."""
+        return any(entry.role == "owner" for entry in self.staff_rights(identity))
+
     def may_break_glass(self, identity: Identity, approval: Approval) -> bool:
         """True if the identity may take the role at once, without a yes. That the rule gives it the role is the verdict's word."""
         return approval.break_glass is not None and self.is_in(identity, approval.break_glass.by)

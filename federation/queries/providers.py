@@ -128,7 +128,7 @@ def providers(*, now: datetime) -> list[ProviderLine]:
     people = dict(Person.objects.values_list("provider").annotate(number=Count("pk")))
     signed = signed_at()
     return [
-        _line(provider, rows.get(provider.slug), now, seen, people, signed=signed)
+        _line(provider, rows.get(provider.slug), now, seen, people, signed=signed.get(provider.slug, {}))
         for provider in current.mapping().document.identity_providers
     ]
 
@@ -148,12 +148,10 @@ def _line(
     seen: dict[tuple[str, str], int],
     people: dict[str, int],
     *,
-    signed: Mapping[tuple[str, str], datetime],
+    signed: Mapping[str, datetime],
 ) -> ProviderLine:
     kept = provider_documents.kept(one, row, now=now)
-    lines = certificate_lines(
-        kept.certificates, now, {digest: at for (slug, digest), at in signed.items() if slug == one.slug}
-    )
+    lines = certificate_lines(kept.certificates, now, signed)
     health, why = _health(one, kept, lines, now)
     source = one.oidc.issuer if one.oidc else ""
     if one.saml:
@@ -186,9 +184,12 @@ def _health(
     return "good", ""
 
 
-def signed_at() -> dict[tuple[str, str], datetime]:
-    """(slug, fingerprint) -> when that certificate last signed a sign-in."""
-    return {(row.provider, row.fingerprint): row.last_at for row in ProviderKeyUse.objects.all()}
+def signed_at() -> dict[str, dict[str, datetime]]:
+    """Slug -> fingerprint -> when that certificate last signed a sign-in."""
+    found: dict[str, dict[str, datetime]] = {}
+    for row in ProviderKeyUse.objects.all():
+        found.setdefault(row.provider, {})[row.fingerprint] = row.last_at
+    return found
 
 
 def certificate_lines(
@@ -225,8 +226,7 @@ def rolled(trial: ProviderTrial, provider: IdentityProvider, *, now: datetime) -
     """The certificates of an entry with pasted metadata beside those in force, the one that ends last first. Two statements."""
     entry = provider_documents.kept(provider, None, now=now).certificates
     force = provider_certificates.in_force(trial.slug, now=now)
-    signed = {digest: at for (slug, digest), at in signed_at().items() if slug == trial.slug}
-    lines = certificate_lines(dict.fromkeys((*entry, *force)), now, signed)
+    lines = certificate_lines(dict.fromkeys((*entry, *force)), now, signed_at().get(trial.slug, {}))
     return [RolledLine(line, line.pem in force, line.pem in entry) for line in lines]
 
 
