@@ -307,9 +307,18 @@ class CompiledMapping:
 
     def matching_rules(self, identity: Identity, now: datetime) -> tuple[Rule, ...]:
         """The rules whose conditions hold, in order; a deny that cannot be ruled out is among them."""
-        allows, denies = self._matching(gather(self.index, identity, now))
-        names = {compiled.rule.name for compiled in allows} | {compiled.rule.name for compiled, _ in denies}
-        return tuple(rule for rule in self.document.rules if rule.name in names)
+        return tuple(self.rules[number].rule for number in self.matching(identity, now))
+
+    def matching(self, identity: Identity, now: datetime) -> tuple[int, ...]:
+        """The numbers of `matching_rules`, ascending."""
+        facts = gather(self.index, identity, now)
+        found = []
+        for number in self.candidates(facts):
+            compiled = self.rules[number]
+            answer = holds(compiled.conditions, facts)
+            if answer is Answer.YES or (compiled.denies and answer is not Answer.NO):
+                found.append(number)
+        return tuple(found)
 
     def naming(self, arn: RoleArn) -> list[CompiledRule]:
         """The rules that could mean this role, accounts and captures aside, in order."""

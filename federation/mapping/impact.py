@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +33,7 @@ from federation.mapping.rules import (
     StaffRule,
     is_production,
 )
-from federation.mapping.session import clamp_duration
+from federation.mapping.session import longest_duration
 from federation.mapping.touched import Reached, Touched
 from federation.said import listed, say
 
@@ -46,7 +46,6 @@ LOSSES: frozenset[str] = frozenset({"lost", "may_not_ask", "approval_needed"})
 # A policy that is another one, or other tags (ABAC), may open anything: they count as more until a person has looked.
 _OPENING: frozenset[str] = frozenset({"longer", "console_longer", "policy_lifted", "policy_changed", "tags_changed"})
 SHOWN_COHORTS, SHOWN_PEOPLE, SHOWN_ROLES = 100, 50, 200
-_AWS_MOST = 43_200
 _ANY_APPROVAL = Approval((), 0)
 SECTIONS: tuple[Section, ...] = ("identity_providers", "directories", "accounts", "staff", "mapping", "delegations")
 
@@ -205,43 +204,35 @@ _COUNTED: Mapping[str, str] = {
 
 
 def _counted(impact: Impact) -> tuple[dict[str, int], tuple[str, ...]]:
-    people: dict[str, int] = dict.fromkeys(("affected", "gain", "lose", "production_gain"), 0)
-    pairs: dict[str, int] = dict.fromkeys(("gained", "lost", "approval_needed", "approval_lifted", "session"), 0)
-    production: set[str] = set()
-    gained: set[str] = set()
-    lost: set[str] = set()
-    opens: dict[int, bool] = {}
+    # Counted by object, since equal changes are mostly one, and only then asked what each is: 5,000 people may have 400,000.
+    told: dict[int, RoleChange] = {}
+    of_size: dict[int, Counter[int]] = {}
     for cohort in impact.cohorts:
-        size = len(cohort.people)
-        gains = loses = more = False
-        for change in cohort.changes:
-            kind = change.kind
-            pairs[_COUNTED[kind]] += size
-            if kind in GAINS:
-                gains = True
-                if kind != "approval_lifted":
-                    gained.add(change.role_arn)
-            elif kind in LOSSES:
-                loses = True
-                if kind != "approval_needed":
-                    lost.add(change.role_arn)
-            if change.production:
-                widens = opens.get(id(change))
-                if widens is None:
-                    widens = opens[id(change)] = change.widens
-                if widens:
-                    more = True
-                    production.add(change.role_arn)
+        numbers = list(map(id, cohort.changes))
+        told.update(zip(numbers, cohort.changes, strict=True))
+        of_size.setdefault(len(cohort.people), Counter()).update(numbers)
+    pairs: dict[str, int] = dict.fromkeys(("gained", "lost", "approval_needed", "approval_lifted", "session"), 0)
+    for size, counted in of_size.items():
+        for number, count in counted.items():
+            pairs[_COUNTED[told[number].kind]] += size * count
+    gains = {number for number, change in told.items() if change.kind in GAINS}
+    losses = {number for number, change in told.items() if change.kind in LOSSES}
+    opening = {number for number, change in told.items() if change.production and change.widens}
+    people = dict.fromkeys(("affected", "gain", "lose", "production_gain"), 0)
+    for cohort in impact.cohorts:
+        size, numbers = len(cohort.people), list(map(id, cohort.changes))
         people["affected"] += size
-        people["gain"] += size * gains
-        people["lose"] += size * loses
-        people["production_gain"] += size * more
+        people["gain"] += size * (not gains.isdisjoint(numbers))
+        people["lose"] += size * (not losses.isdisjoint(numbers))
+        people["production_gain"] += size * (not opening.isdisjoint(numbers))
+    gained = {told[number].role_arn for number in gains if told[number].kind != "approval_lifted"}
+    lost = {told[number].role_arn for number in losses if told[number].kind != "approval_needed"}
     counts = {
         "people": impact.people, "undecided": impact.undecided,
         **{f"people_{name}": count for name, count in people.items()},
         **pairs, "roles_gained": len(gained), "roles_lost": len(lost), "rights": len(impact.rights),
     }  # fmt: skip
-    return counts, tuple(sorted(production))
+    return counts, tuple(sorted({told[number].role_arn for number in opening}))
 
 
 class Side:
@@ -251,7 +242,7 @@ class Side:
         # Each side sees the accounts of its own document: the catalogue must not bring back one that has been taken out.
         known = {account_id: roles for account_id, roles in catalogue.items() if account_id in mapping.accounts}
         self.mapping, self.catalogue = mapping, known
-        self.company = Company(mapping, now, known)
+        self.company = Company(mapping, now, known, deciding_only=True)
         self.rules: dict[str, Rule] = {rule.name: rule for rule in mapping.document.rules}
 
     def standing(self, identity: Identity | None, only: frozenset[str] | None = None) -> Standing:
@@ -288,15 +279,15 @@ def assess(
     if not isinstance(catalogue, Mapping):
         catalogue = catalogue(both_reach(before, after))
     old, new = Side(before, now, catalogue), Side(after, now, catalogue)
+    touched = Touched(old.company, new.company)
     if _gives_alike(before.document, after.document):
         old.company = new.company  # what it has worked out is said of both, and differs in the sessions alone
     added, removed, changed = changed_rules(before.document, after.document)
-    touched = Touched(before, after, now, new.company)
     differ, had, tally = _Differ(old, new), Tally(), Tally()
     names = [rule.name for rule in after.document.rules]
     changes = []
     for person in everybody:
-        numbers = touched.rules_of(person.after)
+        numbers = new.company.holding(person.after) if person.after is not None else ()
         tally.match(numbers)
         reached = touched.by(person.before, person.after, numbers)
         if reached is not None:
@@ -316,7 +307,7 @@ def assess(
     return Impact(
         people=len(everybody),
         undecided=sum(person.before is None and person.after is None for person in everybody),
-        cohorts=cohorts_of(changes),
+        cohorts=cohorts_of(changes, differ.changes),
         rights=right_changes(before, after, everybody),
         sections=changed_sections(before.document, after.document),
         rules_added=added,
@@ -373,52 +364,61 @@ def both_reach(before: CompiledMapping, after: CompiledMapping) -> Reach:
     return Reach(wanted, one.arns | other.arns, one.accounts | other.accounts)
 
 
-_BY_PLACE = attrgetter("account", "role", "role_arn")
-
-
 class _Differ:
-    """The difference of two standings, worked out once for each pair of them."""
+    """The difference of two standings, worked out once for each pair of them. What changes is told by number: most people have
+    changes in common, and a number is compared and ordered at a fraction of what the change itself costs.
+    """
 
     def __init__(self, before: Side, after: Side) -> None:
         self.before, self.after = before, after
+        self.changes: list[RoleChange] = []
+        """Each change that somebody has, once, by its number."""
         self._same = {name for name, rule in after.rules.items() if before.rules.get(name) == rule}
-        self._known: dict[tuple[int, int], tuple[Standing, Standing, tuple[RoleChange, ...]]] = {}
-        self._changes: dict[tuple[int, int, str], RoleChange | None] = {}
-        self._interned: dict[RoleChange, RoleChange] = {}
+        self._known: dict[tuple[int, int], tuple[Standing, Standing, tuple[int, ...]]] = {}
+        # By what a role was and is given by: a company keeps what it gives, so that no `id` is given to another.
+        self._told_of: dict[tuple[int, int], int] = {}
+        self._numbers: dict[RoleChange, int] = {}
         self._options: dict[tuple[str, str, int | None], tuple[Option, ...]] = {}
         self._accounts: dict[str, tuple[str, bool]] = {}
 
-    def of(self, was: Standing, will: Standing) -> tuple[RoleChange, ...]:
-        """What changes, by account and role."""
+    def of(self, was: Standing, will: Standing) -> tuple[int, ...]:
+        """Numbers of what changes, ascending."""
         key = id(was), id(will)  # both are kept with the answer, so that neither number is given to another
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = was, will, self._work_out(was, will)
         return known[2]
 
-    def _work_out(self, was: Standing, will: Standing) -> tuple[RoleChange, ...]:
+    def _work_out(self, was: Standing, will: Standing) -> tuple[int, ...]:
         old = {given.role_arn: given for given in was.grants}
-        new = {given.role_arn: given for given in will.grants}
+        new = {given.role_arn: given for given in will.grants} if will is not was else old
+        same, told_of = self._same, self._told_of
         found = []
         for arn, one in old.items():
             other = new.get(arn)
-            if other is None or one.rule != other.rule or one.rule not in self._same:
-                change = self._change(one, other, dict(will.denied).get(arn, "") if other is None else "")
-                if change is not None:
-                    found.append(change)
-        for arn, other in new.items():
-            if arn not in old:
-                change = self._change(None, other, "")
-                if change is not None:
-                    found.append(change)
-        found.sort(key=_BY_PLACE)
-        return tuple(found)
+            if other is None:
+                continue
+            if one.rule != other.rule or one.rule not in same:
+                number = told_of.get((id(one), id(other)))
+                found.append(self._number(one, other) if number is None else number)
+        if old.keys() != new.keys():
+            denied = dict(will.denied)
+            found += [self._number(old[arn], None, denied.get(arn, "")) for arn in old.keys() - new.keys()]
+            found += [self._number(None, new[arn]) for arn in new.keys() - old.keys()]
+        found.sort()
+        return tuple(found if not found or found[0] >= 0 else [number for number in found if number >= 0])
 
-    def _change(self, one: Given | None, other: Given | None, denied_by: str) -> RoleChange | None:
-        key = id(one), id(other), denied_by  # a company keeps what it gives: neither number is given to another
-        if key not in self._changes:
-            self._changes[key] = self._told(one, other, denied_by)
-        return self._changes[key]
+    def _number(self, one: Given | None, other: Given | None, denied_by: str = "") -> int:
+        """The number of a change, below zero for none."""
+        change = self._told(one, other, denied_by)
+        number = -1
+        if change is not None:
+            number = self._numbers.setdefault(change, len(self.changes))
+            if number == len(self.changes):
+                self.changes.append(change)
+        if one is not None and other is not None:
+            self._told_of[id(one), id(other)] = number
+        return number
 
     def _told(self, one: Given | None, other: Given | None, denied_by: str) -> RoleChange | None:
         given = other or one
@@ -439,7 +439,7 @@ class _Differ:
                 return None
         name, production = self._account(given.account_id)
         arn = parse_role_arn(given.role_arn)
-        change = RoleChange(
+        return RoleChange(
             role_arn=given.role_arn,
             role=arn.qualified if arn else given.role_name,
             account_id=given.account_id,
@@ -451,7 +451,6 @@ class _Differ:
             denied_by=denied_by,
             options=options,
         )
-        return self._interned.setdefault(change, change)
 
     def _option_changes(self, before: str, after: str, role_maximum: int | None) -> tuple[Option, ...]:
         key = before, after, role_maximum
@@ -470,14 +469,23 @@ class _Differ:
         return self._accounts[account_id]
 
 
-def cohorts_of(changed: Iterable[tuple[Somebody, tuple[RoleChange, ...]]]) -> tuple[Cohort, ...]:
-    """The people with the same changes put together; the most people first."""
-    together: dict[tuple[int, ...], tuple[list[Somebody], tuple[RoleChange, ...]]] = {}
-    for person, changes in changed:  # equal changes are one object
-        together.setdefault(tuple(map(id, changes)), ([], changes))[0].append(person)
+def cohorts_of(
+    changed: Iterable[tuple[Somebody, tuple[int, ...]]], changes: Sequence[RoleChange]
+) -> tuple[Cohort, ...]:
+    """The people with the same changes put together, the most people first. `changed`: ascending numbers in `changes`."""
+    places = [(change.account, change.role, change.role_arn) for change in changes]
+    ranks = [0] * len(changes)
+    for rank, number in enumerate(sorted(range(len(changes)), key=places.__getitem__)):
+        ranks[number] = rank
+    together: dict[tuple[int, ...], list[Somebody]] = {}
+    for person, numbers in changed:
+        together.setdefault(numbers, []).append(person)
     found = [
-        Cohort(tuple(sorted(people, key=lambda person: (person.label.casefold(), person.key))), changes)
-        for people, changes in together.values()
+        Cohort(
+            tuple(sorted(people, key=lambda person: (person.label.casefold(), person.key))),
+            tuple([changes[number] for number in sorted(numbers, key=ranks.__getitem__)]),
+        )
+        for numbers, people in together.items()
     ]
     return tuple(sorted(found, key=lambda cohort: (-len(cohort.people), cohort.people[0].label, cohort.people[0].key)))
 
@@ -546,7 +554,7 @@ def _rights(compiled: CompiledMapping, identity: Identity | None, labels: list[t
 def option_changes(one: SessionOptions, other: SessionOptions, role_maximum: int | None) -> tuple[Option, ...]:
     """What differs in the sessions that two rules give, as far as it matters to anybody."""
     found: list[Option] = []
-    old, new = (clamp_duration(_AWS_MOST, options, role_maximum)[0] for options in (one, other))
+    old, new = longest_duration(one, role_maximum), longest_duration(other, role_maximum)
     if old != new:
         found.append(Option("longer" if new > old else "shorter", format_duration(old), format_duration(new)))
     if one.console_duration != other.console_duration:

@@ -80,6 +80,27 @@ def clean_tag_value(text: str) -> str:
     return spaced.strip()[:MAX_TAG_VALUE].strip()
 
 
+_BY_AWS, _BY_THE_MAPPING, _BY_THE_ROLE = say("AWS allows"), say("the mapping allows"), say("the role allows")
+_BY_ANY_ROLE = say("a role of unknown length surely allows")
+
+
+def _limit(options: SessionOptions, role_max: int | None) -> tuple[int, str]:
+    """The most seconds that may be asked for, and who allows no more."""
+    limits = [(LONGEST_SESSION, _BY_AWS)]
+    if options.duration is not None:
+        limits.append((options.duration, _BY_THE_MAPPING))
+    if role_max is not None:
+        limits.append((role_max, _BY_THE_ROLE))
+    elif options.duration is None:
+        limits.append((DEFAULT_MAX_SESSION, _BY_ANY_ROLE))
+    return min(limits)
+
+
+def longest_duration(options: SessionOptions, role_max: int | None) -> int:
+    """The seconds of the longest session that these options and the role allow; `role_max` as in `clamp_duration`."""
+    return max(_limit(options, role_max)[0], SHORTEST_SESSION)
+
+
 def clamp_duration(
     asked: int | None, options: SessionOptions, role_max: int | None, default: int = DEFAULT_MAX_SESSION
 ) -> tuple[int, str]:
@@ -90,14 +111,7 @@ def clamp_duration(
     is the longest that every role accepts.
     """
     wanted = asked if asked is not None else options.duration or default
-    ceilings: list[tuple[int, str]] = [(LONGEST_SESSION, say("AWS allows"))]
-    if options.duration is not None:
-        ceilings.append((options.duration, say("the mapping allows")))
-    if role_max is not None:
-        ceilings.append((role_max, say("the role allows")))
-    elif options.duration is None:
-        ceilings.append((DEFAULT_MAX_SESSION, say("a role of unknown length surely allows")))
-    most, who = min(ceilings)
+    most, who = _limit(options, role_max)
     seconds = max(min(wanted, most), SHORTEST_SESSION)
     if asked is None or seconds == asked:
         return seconds, ""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from federation.identity import Identity
 from federation.mapping.company import Company
 from federation.mapping.concerned import changed_rules
-from federation.mapping.conditions import Answer, Facts, holds
-from federation.mapping.engine import CompiledMapping, CompiledRule, compile_mapping
-from federation.mapping.groups import Hits, PatternsUnusable
+from federation.mapping.engine import CompiledMapping, CompiledRule
 from federation.mapping.rules import Target
 
 
@@ -27,44 +23,36 @@ class Reached(NamedTuple):
 
 
 class Touched:
-    """Who may be concerned by a revision at all: whoever a rule matches that is not the same in both documents.
+    """Who may be concerned by a revision at all: whoever a rule holds for that is not the same in both documents.
 
     Of 5,000 people a usual revision concerns some dozens; nothing has to be worked out for the others.
     """
 
-    def __init__(self, before: CompiledMapping, after: CompiledMapping, now: datetime, company: Company) -> None:
-        """`company`: of the new document at that moment; what it works out is shared."""
-        self._company, self._after = company, _Holding(after, now)
+    def __init__(self, before: Company, after: Company) -> None:
+        """Both at the same moment; what they work out here is shared with whoever asks them next."""
+        self._before, self._after = before, after
+        old, new = before.mapping, after.mapping
         # A rule that moved past others counts as changed: the order says which one decides.
-        changed = changed_rules(before.document.rules, after.document.rules)
+        changed = changed_rules(old.document.rules, new.document.rules)
         moved = {rule.name for rules in changed for rule in rules}
-        accounts = _changed_accounts(before, after)
-        old = {compiled.rule.name: compiled for compiled in before.rules}
+        accounts = _changed_accounts(old, new)
+        numbers = {compiled.rule.name: number for number, compiled in enumerate(old.rules)}
         self._new = {
             number
-            for number, compiled in enumerate(after.rules)
-            if compiled.rule.name in moved or _reaches(old[compiled.rule.name], compiled, accounts)
+            for number, compiled in enumerate(new.rules)
+            if compiled.rule.name in moved or _reaches(old.rules[numbers[compiled.rule.name]], compiled, accounts)
         }
-        numbers = {compiled.rule.name: number for number, compiled in enumerate(after.rules)}
-        same = {compiled.rule.name for number, compiled in enumerate(after.rules) if number not in self._new}
-        # A rule whose conditions are as they were holds for the same people: it is asked once.
-        self._asked_alike: dict[int, int] = {}
-        self._numbers: list[int] = []
-        for number, compiled in enumerate(before.rules):
-            now_at = numbers.get(compiled.rule.name)
-            if now_at in self._new and after.rules[now_at].rule.when == compiled.rule.when:
-                self._asked_alike[now_at] = number
-            elif compiled.rule.name not in same:
-                self._numbers.append(number)
-        left = tuple(before.rules[number].rule for number in self._numbers)
-        self._before = _Holding(compile_mapping(replace(before.document, rules=left, staff=())), now)
-
-    def rules_of(self, identity: Identity | None) -> Sequence[int]:
-        """Numbers of the new document's rules whose conditions hold, a deny that cannot be ruled out among them."""
-        if identity is None:
-            return ()
-        known = self._company.holding(identity)
-        return self._after.numbers(identity) if known is None else known
+        same = {compiled.rule.name for number, compiled in enumerate(new.rules) if number not in self._new}
+        self._old = {number for name, number in numbers.items() if name not in same}
+        # A rule whose conditions are as they were holds for the same people. Where that is so of all that changed, as where
+        # one rule gives another role, the old document need not be asked at all.
+        self._alike: dict[int, int] = {}
+        for number in self._new:
+            rule = new.rules[number].rule
+            was_at = numbers.get(rule.name)
+            if was_at is not None and old.rules[was_at].rule.when == rule.when:
+                self._alike[number] = was_at
+        self._all_alike = self._old == set(self._alike.values())
 
     def by(self, before: Identity | None, after: Identity | None, numbers: Iterable[int]) -> Reached | None:
         """What may change for a person, of whom `numbers` are the rules of the new document; None: nothing."""
@@ -73,47 +61,11 @@ class Touched:
         if before is None:
             return None
         new = tuple(number for number in numbers if number in self._new)
-        old = [self._asked_alike[number] for number in new if number in self._asked_alike]
-        if self._numbers:
-            old += [self._numbers[number] for number in self._before.numbers(before)]
-        return Reached(tuple(old), new) if old or new else None
-
-
-class _Holding:
-    """Which rules' conditions hold for whom, groups that no rule names left out as early as can be."""
-
-    def __init__(self, mapping: CompiledMapping, now: datetime) -> None:
-        self._mapping, self._now = mapping, now
-        self._silent: set[str] = set()
-        self._hits: dict[str, Hits] = {}
-
-    def numbers(self, identity: Identity) -> list[int]:
-        """Numbers of the rules, a deny that cannot be ruled out among them."""
-        matches: set[int] = set()
-        rules: set[int] = set()
-        complete = identity.groups_complete
-        for group in identity.groups - self._silent:
-            hits = self._hits.get(group)
-            if hits is None:
-                try:
-                    hits = self._mapping.index.look(group)
-                except PatternsUnusable:
-                    complete = False
-                    continue
-                if not hits.matches:
-                    self._silent.add(group)
-                    continue
-                self._hits[group] = hits
-            matches.update(hits.matches)
-            rules.update(hits.rules)
-        facts = Facts(identity, self._now, matches, rules, complete, self._mapping.index)
-        found = []
-        for number in self._mapping.candidates(facts):
-            compiled = self._mapping.rules[number]
-            answer = holds(compiled.conditions, facts)
-            if answer is Answer.YES or (compiled.denies and answer is not Answer.NO):
-                found.append(number)
-        return found
+        if self._all_alike:
+            old = tuple(self._alike[number] for number in new if number in self._alike)
+        else:
+            old = tuple(number for number in self._before.holding(before) if number in self._old)
+        return Reached(old, new) if old or new else None
 
 
 def _changed_accounts(before: CompiledMapping, after: CompiledMapping) -> frozenset[str]:

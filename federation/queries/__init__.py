@@ -22,7 +22,7 @@ from federation.mapping.capabilities import NONE as NO_POWERS
 from federation.mapping.capabilities import Powers
 from federation.mapping.engine import CompiledMapping, Grant
 from federation.mapping.rolearn import parse_role_arn
-from federation.mapping.session import clamp_duration
+from federation.mapping.session import clamp_duration, longest_duration
 from federation.models import current
 from federation.models.catalogue import reachable
 from federation.models.people import Person
@@ -129,7 +129,7 @@ class _Asked:
         key = grant.session.duration, grant.role_maximum
         if key not in self.lengths:
             self.lengths[key] = (
-                clamp_duration(43_200, grant.session, grant.role_maximum)[0],
+                longest_duration(grant.session, grant.role_maximum),
                 clamp_duration(None, grant.session, grant.role_maximum)[0],
             )
         return self.lengths[key]

@@ -84,6 +84,21 @@ def test_everybody_at_once_is_everybody_one_by_one(document, everybody, catalogu
     assert list(company.grants_of_everyone(compiled, everybody, NOW, catalogue)) == [one.grants for one in found]
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=EVERYTHING)
+@given(timed(), companies, catalogues)
+def test_asked_for_the_deciding_rule_alone_it_names_that_and_says_the_same_otherwise(document, everybody, catalogue):
+    compiled = compile_mapping(document)
+    brief = company.Company(compiled, NOW, catalogue, deciding_only=True)
+    for who in everybody:
+        grants, denied, closed, rules = as_decided(compiled, who, NOW, catalogue)
+        assert as_standing(brief.standing(who)) == (
+            {grant._replace(rules=(grant.rule,)) for grant in grants},
+            denied,
+            closed,
+            rules,
+        )
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=EVERYTHING)
 @given(timed(), companies, catalogues, st.data())
 def test_of_some_roles_it_says_what_it_says_of_all(document, everybody, catalogue, data):
@@ -104,10 +119,10 @@ def test_of_some_roles_it_says_what_it_says_of_all(document, everybody, catalogu
             rules,
         )
         holding = part.holding(who)
-        assert (holding is None) is (not who.groups_complete or part.is_in_doubt(who))
-        if holding is None:
-            continue
         assert tuple(names[number] for number in holding) == rules
+        if not who.groups_complete or part.is_in_doubt(who):
+            assert part.given_by(who, holding) is None
+            continue
         gives = part.given_by(who, holding)
         if any(compiled.rules[number].denies for number in holding):
             assert gives is None

@@ -113,12 +113,12 @@ def all_findings(before, after, everybody, catalogue):
     """The findings with everybody's whole standing under both documents."""
     old, new = module.Side(before, NOW, catalogue), module.Side(after, NOW, catalogue)
     had, tally = module.Tally(), module.Tally()
-    holding = module.Touched(before, after, NOW, new.company)
+    touched = module.Touched(old.company, new.company)
     for person in everybody:
-        numbers = holding.rules_of(person.after)
+        numbers = new.company.holding(person.after) if person.after is not None else ()
         tally.match(numbers)
         tally.add(new.standing(person.after))
-        if holding.by(person.before, person.after, numbers):
+        if touched.by(person.before, person.after, numbers):
             had.add(old.standing(person.before))
     return module._with_news(module.findings_of(after, tally, NOW, new.catalogue), had, old, new, NOW)
 
