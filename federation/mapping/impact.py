@@ -376,7 +376,7 @@ class _Differ:
         self._same = {name for name, rule in after.rules.items() if before.rules.get(name) == rule}
         self._known: dict[tuple[int, int], tuple[Standing, Standing, tuple[int, ...]]] = {}
         # By what a role was and is given by: a company keeps what it gives, so that no `id` is given to another.
-        self._told_of: dict[tuple[int, int], int] = {}
+        self._told_of: dict[int | tuple[int, int], int] = {}
         self._numbers: dict[RoleChange, int] = {}
         self._options: dict[tuple[str, str, int | None], tuple[Option, ...]] = {}
         self._accounts: dict[str, tuple[str, bool]] = {}
@@ -390,18 +390,20 @@ class _Differ:
         return known[2]
 
     def _work_out(self, was: Standing, will: Standing) -> tuple[int, ...]:
-        old = {given.role_arn: given for given in was.grants}
-        new = {given.role_arn: given for given in will.grants} if will is not was else old
-        same, told_of = self._same, self._told_of
+        told_of = self._told_of
         found = []
-        for arn, one in old.items():
-            other = new.get(arn)
-            if other is None:
-                continue
-            if one.rule != other.rule or one.rule not in same:
-                number = told_of.get((id(one), id(other)))
-                found.append(self._number(one, other) if number is None else number)
-        if old.keys() != new.keys():
+        if was is will:  # the same roles by the same rules: only what the rules say of sessions may differ
+            for one in was.grants:
+                number = told_of.get(id(one))
+                found.append(self._number(one, one) if number is None else number)
+        else:
+            old = {given.role_arn: given for given in was.grants}
+            new = {given.role_arn: given for given in will.grants}
+            for arn, one in old.items():
+                other = new.get(arn)
+                if other is not None and (one.rule != other.rule or one.rule not in self._same):
+                    number = told_of.get((id(one), id(other)))
+                    found.append(self._number(one, other) if number is None else number)
             denied = dict(will.denied)
             found += [self._number(old[arn], None, denied.get(arn, "")) for arn in old.keys() - new.keys()]
             found += [self._number(None, new[arn]) for arn in new.keys() - old.keys()]
@@ -417,7 +419,7 @@ class _Differ:
             if number == len(self.changes):
                 self.changes.append(change)
         if one is not None and other is not None:
-            self._told_of[id(one), id(other)] = number
+            self._told_of[id(one) if one is other else (id(one), id(other))] = number
         return number
 
     def _told(self, one: Given | None, other: Given | None, denied_by: str) -> RoleChange | None:
