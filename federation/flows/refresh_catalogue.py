@@ -33,6 +33,7 @@ from federation.mapping.document import parse
 from federation.mapping.rules import Account, is_production
 from federation.models import current
 from federation.models.accounts import OrganizationAccount, PolicyDocument, Role, search_text
+from federation.models.bulk import upsert
 from federation.models.catalogue import ACCOUNT
 from federation.models.mapping import MappingRevision
 from federation.models.sync import Source
@@ -282,9 +283,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
         tags_changed = any(
             is_ours(tags) for tags in [*earlier, *(records[arn].tags for arn in touched if arn in records)]
         )
-        Role.objects.bulk_create(
-            rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["arn"], update_fields=_ROLE_COLUMNS
-        )
+        upsert(rows, unique="arn")
         Role.objects.filter(account_id=account_id, arn__in=change.removed).update(present=False, removed_at=now)
         if tags_changed:
             sources.moved_on(current.ROLE_TAGS, now=now)
@@ -295,12 +294,6 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
             now=now,
         )
     return len(rows) + len(change.removed)
-
-
-_ROLE_COLUMNS = [
-    "name", "path", "description", "max_session_duration", "trust_policy", "tags", "last_used_at", "created_at", "digest",
-    "present", "seen_at", "removed_at", "search", "policies",
-]  # fmt: skip
 
 
 _SEEN_AGAIN = timedelta(hours=1)  # far less than the day for which `purge` leaves a text that no role has
