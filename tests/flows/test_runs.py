@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from federation.errors import BadRequest
@@ -147,3 +147,31 @@ def test_a_worker_that_is_told_to_stop_keeps_nobody_from_the_work(db):
     with runs.run("work") as run:
         assert run is not None
     assert sorted(TaskRun.objects.values_list("outcome", flat=True)) == ["lost", "ok"]
+
+
+def waits_for_the_disk():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        return cursor.fetchone()[0]
+
+
+def test_only_what_is_said_of_a_run_does_not_wait_for_the_disk(transactional_db, monkeypatch):
+    if connection.vendor != "postgresql":
+        assert not connection.in_atomic_block  # SQLite has no such setting: the run goes as ever
+        with runs.run("tidy"):
+            pass
+        return
+    said = []
+    monkeypatch.setattr(
+        runs, "_begun", lambda *a, of=runs._begun, **k: said.append(waits_for_the_disk()) or of(*a, **k)
+    )
+    monkeypatch.setattr(runs, "_end", lambda *a, of=runs._end: said.append(waits_for_the_disk()) or of(*a))
+    with runs.run("tidy"), transaction.atomic():
+        said.append(waits_for_the_disk())
+    assert said == ["off", "on", "off"]
+    said.clear()
+    with transaction.atomic():
+        with runs.run("tidy"):
+            pass
+        said.append(waits_for_the_disk())
+    assert said == ["on", "on", "on"]
