@@ -80,6 +80,13 @@ def test_every_fault_is_listed_with_its_path_and_line_and_nothing_changes(run, f
     assert counts() == before
 
 
+def test_a_fault_of_the_whole_text_stands_behind_file_and_line(run, file, gateway_keys):
+    path = file("version: 1\naccounts: &all []\nstaff: *all\n", "aliases.yaml")
+    with pytest.raises(CommandError) as caught:
+        run("apply", path)
+    assert f"{path}:2: anchors (&) and aliases (*) are not accepted" in str(caught.value)
+
+
 def test_a_region_that_is_none_is_refused_and_not_found_out_at_the_first_mint(run, file, gateway_keys):
     text = cast.DOCUMENT.replace("region: eu-west-1", "region: moon-base-1", 1)
     path = file(text)
