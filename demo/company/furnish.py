@@ -31,6 +31,10 @@ def furnish(aws: LocalAws, issuer: str, last_used: Mapping[str, str], now: datet
         if account.id in providers or account.state != "ACTIVE":
             continue
         providers[account.id] = aws.register_saml_provider(account.id, "rolegate", metadata.content)
+        # Whoever tries `aws s3 ls` with what the portal gave them should see something, whichever role they clicked first.
+        aws.create_bucket(
+            account.id, f"{account.name}-files", files={"welcome.txt": f"The demo's {account.name}.\n".encode()}
+        )
         if account.name != NOT_ONBOARDED:
             reader = aws.register_oidc_provider(account.id, issuer, [estate.AUDIENCE])
             trust = estate.reader_trust(reader, issuer)

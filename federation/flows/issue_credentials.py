@@ -20,6 +20,7 @@ from federation.flows.access import Access, decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
 from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
 from federation.flows.refusals import record_refusal, recorded
+from federation.mapping.rules import Account
 from federation.mapping.session import clamp_duration
 from federation.said import say
 
@@ -35,11 +36,16 @@ class Issued:
     """
 
     credentials: sts.Credentials
-    account_id: str
+    account: Account
     role_arn: str
     duration: int
     notices: tuple[str, ...]
     read_only: bool
+
+    @property
+    def account_id(self) -> str:
+        """Of the account that they are for."""
+        return self.account.id
 
 
 def issue_credentials(
@@ -176,4 +182,4 @@ def _issue(
             expires_at=credentials.expiration,
         )
     read_only = session.policy == session_policy(READ_ONLY, partition=session.partition.name)
-    return Issued(credentials, access.grant.account.id, access.grant.role_arn, seconds, notices, read_only)
+    return Issued(credentials, access.grant.account, access.grant.role_arn, seconds, notices, read_only)

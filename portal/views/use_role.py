@@ -136,6 +136,7 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
     context = {
         "role_name": full_name(arn),
         "account_id": account_id,
+        "environment": issued.account.tags.get("environment", ""),
         "page": f"/roles/{account_id}/{full_name(arn)}",
         "issued": issued,
         "now": timezone.now(),

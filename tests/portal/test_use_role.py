@@ -211,6 +211,15 @@ def test_the_read_only_switch_is_there_only_where_it_can_be_granted(publish, sig
     assert (said in facts) if said else not any("by the mapping" in fact for fact in facts)
 
 
+def test_credentials_say_which_account_they_are_for_by_name_and_environment(publish, signed_in, fake_aws):
+    """Twelve digits tell nobody that it is production."""
+    publish()
+    browser = signed_in()
+    answer = browser.submit(browser.get(CREDENTIALS), CREDENTIALS)
+    account = soup(answer).find("dl", class_="facts").dd
+    assert account.get_text(" ", strip=True) == f"shop-prod {cast.PROD} Environment: production"
+
+
 def test_credentials_that_the_mapping_makes_read_only_say_so(publish, signed_in, fake_aws):
     publish()
     browser = signed_in()
