@@ -295,8 +295,9 @@ def _identities_then(
     for directory in moment.compiled.document.directories:
         theirs = [person.subject for person in people if person.provider == directory.provider and person.pk in claims]
         if theirs:
-            nestings = past.nestings(directory)
-            groups[directory.provider] = latest_word.groups_then(directory, theirs, moment.at, nestings)
+            groups[directory.provider] = latest_word.groups_then(
+                directory, past.users(directory, theirs), moment.at, past.nestings(directory)
+            )
     for person in people:
         told = groups.get(person.provider, {}).get(person.subject, frozenset[str]())
         yield _identity_then(person, claims.get(person.pk), _directory_then(person, moment), told)

@@ -6,7 +6,7 @@ here: minting one person at a time (one statement), reports many at once (one st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,9 +19,11 @@ from federation.models.directory import (
     SUBJECT_COLUMNS,
     Entry,
     Nestings,
+    UserThen,
     groups_at,
     look_up,
     nestings_at,
+    users_at,
 )
 from federation.models.people import Person
 
@@ -66,12 +68,19 @@ def identities_of(
     return found
 
 
+def users_then(directory: Directory, subjects: Iterable[str], at: datetime) -> dict[str, list[UserThen]]:
+    """By subject, whom the directory called so at a past moment. One statement."""
+    return users_at(directory.slug, subjects, at, subject_column=subject_column(directory))
+
+
 def groups_then(
-    directory: Directory, subjects: Iterable[str], at: datetime, nestings: Nestings
+    directory: Directory, users: Mapping[str, Iterable[UserThen]], at: datetime, nestings: Nestings
 ) -> dict[str, frozenset[str]]:
-    """By subject, the groups that the directory had at a past moment. `nestings`: `nestings_then`. Two statements."""
-    columns = {"subject_column": subject_column(directory), "group_column": group_column(directory)}
-    return groups_at(directory.slug, subjects, at, **columns, nestings=nestings)
+    """By subject, the groups that the directory had at a past moment. `users`: `users_then`; `nestings`: `nestings_then`.
+
+    Two statements.
+    """
+    return groups_at(users, at, group_column=group_column(directory), nestings=nestings)
 
 
 def told_then(identity: Identity, directory: Directory, groups: frozenset[str]) -> Identity:

@@ -10,17 +10,15 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
 
 from federation.audit.events import Kind
-from federation.flows.latest_word import nestings_then, subject_column
+from federation.flows.latest_word import nestings_then, users_then
 from federation.mapping.rules import Directory
 from federation.models.audit import AuditEvent, text_in_data
-from federation.models.directory import DirectoryUser, Nestings, usable
+from federation.models.directory import Nestings, UserThen
 from federation.models.people import Person
 
 Shut = Literal["", "person_disabled", "directory_inactive", "directory_deleted", "not_in_directory"]
-_Row = tuple[UUID, bool, datetime | None]  # id, whether active today, and when it was deleted
 _DISABLING, _ENABLING = frozenset({"disabled", "deleted"}), frozenset({"enabled"})
 
 
@@ -34,6 +32,7 @@ class PastState:
     _disabled: dict[Hashable, bool] | None = None
     _inactive: dict[str, dict[Hashable, bool]] = field(default_factory=dict)
     _nestings: dict[str, Nestings] = field(default_factory=dict)
+    _users: dict[str, tuple[frozenset[str], dict[str, list[UserThen]]]] = field(default_factory=dict)
 
     def shut(self, people: Sequence[Person], directories: Sequence[Directory | None]) -> list[Shut]:
         """For each person why nothing would have been minted for them then, whatever the mapping said; "" where something would.
@@ -41,9 +40,12 @@ class PastState:
         `directories`: each person's. One statement for each directory, besides what is read once.
         """
         disabled = self._told_of_people(people)
-        rows = self._rows_of(people, directories)
+        rows: dict[str, dict[str, list[UserThen]]] = {}
+        for known in {one.slug: one for one in directories if one is not None}.values():
+            theirs = [person.subject for person, of in zip(people, directories, strict=True) if of is known]
+            rows[known.slug] = self.users(known, theirs)
         users = {
-            slug: [str(pk) for found in of_directory.values() for pk, _, _ in found]
+            slug: [str(user.id) for found in of_directory.values() for user in found]
             for slug, of_directory in rows.items()
         }
         found: list[Shut] = []
@@ -53,8 +55,17 @@ class PastState:
             elif directory is None:
                 found.append("")
             else:
-                theirs = rows[directory.slug].get(person.subject, [])
-                found.append(self._in_directory(theirs, directory, users[directory.slug]))
+                called_so = rows[directory.slug].get(person.subject, [])
+                found.append(self._in_directory(called_so, directory, users[directory.slug]))
+        return found
+
+    def users(self, directory: Directory, subjects: Iterable[str]) -> dict[str, list[UserThen]]:
+        """Whom the directory called so then, by subject: of those that are asked for, and maybe of more."""
+        wanted = frozenset(subjects)
+        asked, found = self._users.get(directory.slug, (frozenset[str](), {}))
+        if not wanted <= asked:
+            found = users_then(directory, wanted, self.at)
+            self._users[directory.slug] = wanted, found
         return found
 
     def nestings(self, directory: Directory) -> Nestings:
@@ -63,31 +74,16 @@ class PastState:
             self._nestings[directory.slug] = nestings_then(directory, self.at)
         return self._nestings[directory.slug]
 
-    def _rows_of(
-        self, people: Sequence[Person], directories: Sequence[Directory | None]
-    ) -> dict[str, dict[str, list[_Row]]]:
-        """By directory and subject, the rows that each person had until then or has since."""
-        found: dict[str, dict[str, list[_Row]]] = {}
-        for directory in {one.slug: one for one in directories if one is not None}.values():
-            column = subject_column(directory)
-            theirs = [person.subject for person, of in zip(people, directories, strict=True) if of is directory]
-            listed = DirectoryUser.objects.filter(
-                directory=directory.slug, created_at__lte=self.at, **{f"{column}__in": usable(theirs, column)}
-            )
-            by_subject = found.setdefault(directory.slug, {})
-            for subject, pk, active, deleted_at in listed.values_list(column, "pk", "active", "deleted_at"):
-                by_subject.setdefault(str(subject), []).append((pk, active, deleted_at))
-        return found
-
-    def _in_directory(self, rows: list[_Row], directory: Directory, users: list[str]) -> Shut:
-        there = [(pk, active) for pk, active, deleted_at in rows if deleted_at is None or deleted_at > self.at]
+    def _in_directory(self, rows: list[UserThen], directory: Directory, users: list[str]) -> Shut:
+        rows = [user for user in rows if user.created_at <= self.at]
+        there = [user for user in rows if user.deleted_at is None or user.deleted_at > self.at]
         if rows and not there:
             return "directory_deleted"
         if len(there) != 1:
             return "" if directory.groups == "add" and not there else "not_in_directory"
-        (pk, active), *_ = there
+        (user,) = there
         inactive = self._told_of_users(directory, users)
-        return "directory_inactive" if inactive.get(str(pk), not active) else ""
+        return "directory_inactive" if inactive.get(str(user.id), not user.active) else ""
 
     def _told_of_people(self, people: Sequence[Person]) -> dict[Hashable, bool]:
         """Whether somebody was disabled here, of those of whom the log tells."""

@@ -164,6 +164,7 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 row.version += 1
                 row.modified_at = channel.now
                 row.save()
+                members.keep_old_names([(before, row)], channel.now)
                 _contact(channel, changed=True)
                 named = [_subject(channel, before), _subject(channel, row)]
                 note_subjects(channel.directory.provider, named, at=channel.now)

@@ -495,6 +495,8 @@ def _take_people(channel: Channel, change: Change) -> dict[str, UUID]:
     renamed = [key for key in change.people.changed if found[key].subject != change.names[key]]
     end_access(channel, DirectoryUser.objects.filter(pk__in=[ids[key] for key in renamed]), RENAMED)
     rows = [_row(found[key], slug, now, ids[key]) for key in change.people.changed]
+    before = DirectoryUser.objects.in_bulk([row.pk for row in rows])
+    members.keep_old_names([(before[row.pk], row) for row in rows], now)
     DirectoryUser.objects.bulk_update(rows, _PERSON_COLUMNS, batch_size=_BATCH)
     DirectoryUser.objects.filter(pk__in=[row.pk for row in rows]).update(version=F("version") + 1)
     _end(channel, disabled, "disabled", "is inactive in")

@@ -12,6 +12,7 @@ from federation.models.directory import (
     GroupNesting,
     Membership,
     PastMembership,
+    PastName,
     PastNesting,
 )
 from federation.models.entitlements import Entitlement, EntitlementState, GivenByRule, GivenRole, RuleReach
@@ -54,6 +55,7 @@ __all__ = [
     "OrganizationAccount",
     "PastClaims",
     "PastMembership",
+    "PastName",
     "PastNesting",
     "Person",
     "PolicyDocument",

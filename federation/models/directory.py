@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from django.db import connection, models
 
@@ -125,6 +125,31 @@ class GroupNesting(models.Model):
         return f"{self.child_id} in {self.parent_id}"
 
 
+class PastName(models.Model):
+    """What a directory called a person from `since` until `until`; the names are those of DirectoryUser.
+
+    Whom the names meant then is asked for past moments alone: the next one of that name is another person.
+    """
+
+    directory = models.CharField(max_length=64)
+    user = models.ForeignKey(DirectoryUser, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user_name = models.CharField(max_length=512)
+    external_id = models.CharField(max_length=512, blank=True, default="")
+    email = models.CharField(max_length=512, blank=True, default="")
+    subject = models.CharField(max_length=512, blank=True, default="")
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["user", "until"], name="past_name_of_user"),
+            models.Index(fields=["directory", "until"], name="past_name_of_directory"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} was called {self.user_name}"
+
+
 class PastMembership(models.Model):
     """A membership that has ended, under the name that the group then had. Nothing is ever decided on it."""
 
@@ -228,24 +253,56 @@ def nestings_at(directory: str, at: datetime, *, group_column: str) -> Nestings:
     return found
 
 
-def groups_at(
-    directory: str, subjects: Iterable[str], at: datetime, *, subject_column: str, group_column: str, nestings: Nestings
-) -> dict[str, frozenset[str]]:
-    """The groups that each of them was in at a past moment, also through others (`nestings_at`); who was in none is not in it.
+class UserThen(NamedTuple):
+    """A row that a subject named at a past moment; `active` and `deleted_at` are today's."""
 
-    Two statements, however many they are.
+    id: uuid.UUID
+    active: bool
+    created_at: datetime
+    deleted_at: datetime | None
+
+
+def users_at(
+    directory: str, subjects: Iterable[str], at: datetime, *, subject_column: str
+) -> dict[str, list[UserThen]]:
+    """By subject, whom the directory called so at a past moment, who came later or was deleted before among them. One statement."""
+    wanted = _usable(subjects, subject_column)
+    if subject_column == "id":  # which nobody changes
+        rows = DirectoryUser.objects.filter(directory=directory, pk__in=wanted)
+        named = rows.values_list("id", "id", "active", "created_at", "deleted_at")
+    else:
+        renamed_since = PastName.objects.filter(user=models.OuterRef("pk"), until__gt=at)
+        rows = DirectoryUser.objects.filter(directory=directory, **{f"{subject_column}__in": wanted})
+        past = PastName.objects.filter(
+            directory=directory, since__lte=at, until__gt=at, **{f"{subject_column}__in": wanted}
+        )
+        named = (
+            rows.exclude(models.Exists(renamed_since))
+            .values_list(subject_column, "id", "active", "created_at", "deleted_at")
+            .union(
+                past.values_list(subject_column, "user_id", "user__active", "user__created_at", "user__deleted_at"),
+                all=True,
+            )
+        )
+    found: dict[str, list[UserThen]] = {}
+    for subject, pk, active, created_at, deleted_at in named:
+        found.setdefault(str(subject), []).append(UserThen(pk, active, created_at, deleted_at))
+    return found
+
+
+def groups_at(
+    users: Mapping[str, Iterable[UserThen]], at: datetime, *, group_column: str, nestings: Nestings
+) -> dict[str, frozenset[str]]:
+    """The groups that each of them (`users_at`) was in at a past moment, also through others (`nestings_at`); who was in none
+    is not in it. Two statements, however many they are.
     """
-    of_people = {
-        f"user__{subject_column}__in": usable(subjects, subject_column),
-        "user__directory": directory,
-        "since__lte": at,
-    }
-    who = f"user__{subject_column}"
-    still = Membership.objects.filter(**of_people).values_list(who, "group_id", f"group__{group_column}")
-    past = PastMembership.objects.filter(**of_people, until__gt=at).values_list(who, "group_id", group_column)
+    subject_of = {user.id: subject for subject, rows in users.items() for user in rows}
+    of_people = {"user_id__in": list(subject_of), "since__lte": at}
+    still = Membership.objects.filter(**of_people).values_list("user_id", "group_id", f"group__{group_column}")
+    past = PastMembership.objects.filter(**of_people, until__gt=at).values_list("user_id", "group_id", group_column)
     found: dict[str, list[tuple[uuid.UUID, str]]] = {}
-    for subject, group, name in (*still, *past):
-        found.setdefault(str(subject), []).append((group, name))
+    for user, group, name in (*still, *past):
+        found.setdefault(subject_of[user], []).append((group, name))
     return {subject: _with_those_above(groups, nestings) for subject, groups in found.items()}
 
 
@@ -260,7 +317,7 @@ def _with_those_above(groups: Iterable[tuple[uuid.UUID, str]], nestings: Nesting
     return frozenset(filter(None, named.values()))
 
 
-def usable(subjects: Iterable[str], subject_column: str) -> list[str]:
+def _usable(subjects: Iterable[str], subject_column: str) -> list[str]:
     """Those that the column can hold: where it is the id, what is one."""
     return [subject for subject in subjects if subject_column != "id" or _as_id(subject) is not None]
 
@@ -386,6 +443,28 @@ def end_memberships_of(user: DirectoryUser, at: datetime) -> None:
     user_id = compiled.adapt(Membership, user_id=user.pk)
     _keep_past("user_id = %s", user_id, at)
     _run(f"DELETE FROM {compiled.table(Membership)} WHERE user_id = %s", user_id)  # noqa: S608  ours
+
+
+_NAMES: Final = ("user_name", "external_id", "email", "subject")
+
+
+def keep_old_names(changes: Iterable[tuple[DirectoryUser, DirectoryUser]], at: datetime) -> None:
+    """Of people who get other names: that they had the old ones until now. Each as (row before, row after). Two statements."""
+    renamed = [old for old, new in changes if any(getattr(old, name) != getattr(new, name) for name in _NAMES)]
+    if not renamed:
+        return
+    before = PastName.objects.filter(user__in=[old.pk for old in renamed]).order_by()
+    since = dict(before.values_list("user_id").annotate(models.Max("until")))
+    PastName.objects.bulk_create(
+        [
+            PastName(
+                directory=old.directory, user_id=old.pk, since=since.get(old.pk, old.created_at), until=at,
+                **{name: getattr(old, name) for name in _NAMES},
+            )
+            for old in renamed
+        ],
+        batch_size=500,
+    )  # fmt: skip
 
 
 def keep_under_old_name(group: DirectoryGroup, at: datetime) -> None:

@@ -24,6 +24,7 @@ from federation.models import (
     HeldAnswer,
     Membership,
     PastMembership,
+    PastName,
     PortalSession,
     Source,
     TaskRun,
@@ -218,6 +219,19 @@ def test_renamed_people_and_groups_stay_who_they_are(slapd, company):
     after = DirectoryUser.objects.get()
     assert (after.pk, after.email, after.version) == (alice.pk, "alice.liddell@example.com", alice.version + 1)
     assert set(PastMembership.objects.values_list("display_name", flat=True)) == {"platform", "engineering"}
+
+
+def test_the_names_that_people_had_are_kept(slapd, company):
+    slapd.people(["alice", "bob", "carol"])
+    refresh()
+    for old, new in (("alice", "x"), ("bob", "alice"), ("x", "bob")):  # they change names
+        slapd.ldif(f"dn: {person_dn(old)}\nchangetype: modrdn\nnewrdn: uid={new}\ndeleteoldrdn: 1")
+    slapd.change(person_dn("carol"), "replace: cn", "cn: Carol Again")
+    assert refresh().outcome == "ok"
+    past = {row.subject: row for row in PastName.objects.select_related("user")}
+    assert {subject: row.user.subject for subject, row in past.items()} == {"alice": "bob", "bob": "alice"}
+    for row in past.values():
+        assert row.since == row.user.created_at < row.until == row.user.modified_at
 
 
 def test_a_group_that_is_gone_takes_its_members_with_it(slapd, company):

@@ -9,7 +9,7 @@ import pytest
 from federation.flows import explain_access, past_state, revoke
 from federation.flows import push_directory as push
 from federation.flows.push_directory import Channel
-from federation.models import DirectoryGroup, DirectoryUser, PastNesting, current
+from federation.models import DirectoryGroup, DirectoryUser, PastName, PastNesting, Person, current
 from tests import cast
 
 READ = cast.role(cast.PROD, "ReadOnly")
@@ -45,6 +45,9 @@ class Town:
 
     def set_active(self, person, active):
         push.patch_person(self.channel, person, {"Operations": [{"op": "replace", "path": "active", "value": active}]})
+
+    def rename(self, person, name):
+        push.patch_person(self.channel, person, {"Operations": [{"op": "replace", "path": "userName", "value": name}]})
 
     def who(self, at):
         return {person.subject for person, *_ in explain_access.who_could(READ, now=self.now + 30 * DAY, at=at)}
@@ -140,6 +143,64 @@ def test_before_the_directory_listed_somebody_they_could_not(town, sign_in_as):
     assert "did not list this person then" in town.answer(alice, first)[1]
     assert town.who(first) == set()
     assert town.who(town.now) == {"alice"}
+
+
+def test_a_past_moment_knows_people_by_the_names_that_they_had_then(town, sign_in_as):
+    """Attack: a change of name would wipe out who could, or put it on the next who is called so."""
+    alice = sign_in_as(cast.alice(groups=(), now=town.now), at=town.now)
+    user = town.person("alice")
+    town.group("engineering", [user])
+    first = town.now
+    town.next_day()
+    town.rename(user, "alice.liddell")
+    renamed = town.now
+    married = sign_in_as(cast.identity("alice.liddell", groups=(), now=renamed), at=renamed)
+    town.next_day()
+    town.person("alice")  # another one, who is in no group
+    second = town.now
+    town.next_day()
+    town.rename(user, "liddell")
+    assert [town.who(at) for at in (first, renamed, second, town.now)] == [
+        {"alice"}, {"alice.liddell"}, {"alice.liddell"}, set(),
+    ]  # fmt: skip
+    assert town.answer(alice, first) == ("allowed", KNOWN)
+    assert "did not list this person then" in town.answer(alice, renamed)[1]
+    assert town.answer(alice, second) == ("no_matching_rule", KNOWN)
+    assert town.answer(married, second) == ("allowed", KNOWN)
+    assert "did not list this person then" in town.answer(married, town.now)[1]
+
+
+def test_two_who_have_changed_names_are_told_apart(town, sign_in_as):
+    for name in ("alice", "bob"):
+        sign_in_as(cast.identity(name, groups=(), now=town.now), at=town.now)
+    users = {name: town.person(name) for name in ("alice", "bob")}
+    town.group("engineering", [users["alice"]])
+    first = town.now
+    town.next_day()
+    town.set_active(users["bob"], False)
+    disabled = town.now
+    town.next_day()
+    for one, name in (("alice", "x"), ("bob", "alice"), ("alice", "bob")):
+        town.rename(users[one], name)
+    assert [town.who(at) for at in (first, disabled, town.now)] == [{"alice"}, {"alice"}, {"bob"}]
+    alice = Person.objects.get(subject="alice")
+    assert "had disabled this person then" in town.answer(alice, town.now)[1]
+    assert town.answer(alice, disabled) == ("allowed", KNOWN)
+
+
+def test_a_name_that_somebody_had_is_kept_once_a_change_and_not_for_each_attribute(town):
+    user = town.person("alice")
+    town.next_day()
+    push.patch_person(town.channel, user, {"Operations": [{"op": "replace", "path": "title", "value": "Dr"}]})
+    assert not PastName.objects.exists()
+    begun = town.now - DAY
+    for name in ("alice.liddell", "liddell"):
+        town.next_day()
+        town.rename(user, name)
+    found = PastName.objects.order_by("since").values_list("user_name", "since", "until")
+    assert list(found) == [
+        ("alice", begun, begun + 2 * DAY), ("alice.liddell", begun + 2 * DAY, begun + 3 * DAY),
+    ]  # fmt: skip
 
 
 def test_now_those_who_have_never_signed_in_are_said_to_be(town):
