@@ -32,7 +32,7 @@ from federation.mapping.engine import CompiledMapping, compile_mapping
 from federation.mapping.explain import Explanation, explain
 from federation.mapping.rules import Catalogue, CatalogueRole, Directory
 from federation.models import current
-from federation.models.accounts import Role
+from federation.models.accounts import PastRole, Role
 from federation.models.audit import AuditEvent
 from federation.models.mapping import MappingRevision
 from federation.models.people import PastClaims, Person
@@ -326,12 +326,18 @@ def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:
     if not moment.is_past:
         return current.catalogue(account_id)
     rows = Role.objects.filter(account_id=account_id).filter(Q(removed_at=None) | Q(removed_at__gt=moment.at))
-    found = {
-        row.arn: CatalogueRole(row.arn, row.name, row.path, row.max_session_duration)
-        for row in rows
-        if row.created_at is None or row.created_at <= moment.at
-    }
+    found = {row.arn: _known(row) for row in rows if row.created_at is None or row.created_at <= moment.at}
+    # Deleted and made again, or not listed for a time: of each ARN the spell that ended first after the moment.
+    later = PastRole.objects.filter(account_id=account_id, back_at__gt=moment.at).order_by("-until", "-pk")
+    for arn, spell in {spell.arn: spell for spell in later}.items():
+        found.pop(arn, None)
+        if (spell.since is None or spell.since <= moment.at) and moment.at < spell.until:
+            found[arn] = _known(spell)
     return MappingProxyType({account_id: found} if found else {})
+
+
+def _known(row: Role | PastRole) -> CatalogueRole:
+    return CatalogueRole(row.arn, row.name, row.path, row.max_session_duration)
 
 
 def _stopped_by(person: Person, mapping: current.CurrentMapping, now: datetime) -> str:

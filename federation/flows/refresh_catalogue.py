@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.conf import settings
 from django.db import close_old_connections, connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from federation.audit.events import Origin
@@ -32,7 +33,7 @@ from federation.mapping.delegated import is_ours
 from federation.mapping.document import parse
 from federation.mapping.rules import Account, is_production
 from federation.models import current
-from federation.models.accounts import OrganizationAccount, PolicyDocument, Role, search_text
+from federation.models.accounts import OrganizationAccount, PastRole, PolicyDocument, Role, search_text
 from federation.models.bulk import upsert
 from federation.models.catalogue import ACCOUNT
 from federation.models.mapping import MappingRevision
@@ -283,6 +284,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
         tags_changed = any(
             is_ours(tags) for tags in [*earlier, *(records[arn].tags for arn in touched if arn in records)]
         )
+        _keep_earlier(rows, now)
         upsert(rows, unique="arn")
         Role.objects.filter(account_id=account_id, arn__in=change.removed).update(present=False, removed_at=now)
         if tags_changed:
@@ -295,6 +297,38 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
         )
     return len(rows) + len(change.removed)
 
+
+def _keep_earlier(rows: Sequence[Role], now: datetime) -> None:
+    """Of roles that are back, or were made anew under their ARN: that there was another, or a time without one. Two statements."""
+    coming = {row.arn: row for row in rows}
+    earlier = []
+    for held in Role.objects.filter(arn__in=coming).only(*_OF_A_SPELL):
+        created = coming[held.arn].created_at
+        if not held.present:
+            until, back_at = held.removed_at or now, now
+        elif created is not None and held.created_at is not None and created > held.created_at:
+            until = back_at = created  # when the old one went, nobody tells: between two readings
+        else:
+            continue
+        earlier.append((held, until, back_at))
+    if not earlier:
+        return
+    spells = PastRole.objects.filter(arn__in=[held.arn for held, *_ in earlier]).order_by()
+    back = dict(spells.values_list("arn").annotate(Max("back_at")))
+    PastRole.objects.bulk_create(
+        [
+            PastRole(
+                arn=held.arn, account_id=held.account_id, name=held.name, path=held.path,
+                max_session_duration=held.max_session_duration, until=until, back_at=back_at,
+                since=max((at for at in (held.created_at, back.get(held.arn)) if at is not None), default=None),
+            )
+            for held, until, back_at in earlier
+        ],
+        batch_size=_BATCH,
+    )  # fmt: skip
+
+
+_OF_A_SPELL = ("arn", "account_id", "name", "path", "max_session_duration", "created_at", "present", "removed_at")
 
 _SEEN_AGAIN = timedelta(hours=1)  # far less than the day for which `purge` leaves a text that no role has
 

@@ -2,7 +2,7 @@
 
 from federation.models.access import RateWindow
 from federation.models.access_changes import AccessChange
-from federation.models.accounts import OrganizationAccount, PolicyDocument, Role
+from federation.models.accounts import OrganizationAccount, PastRole, PolicyDocument, Role
 from federation.models.audit import AuditEvent, AuditHead
 from federation.models.audit_digest import AuditDigest, DailyCount, RoleUse
 from federation.models.clients import AccessToken, AuthorizationCode, DeviceGrant, RefreshToken, TokenFamily
@@ -57,6 +57,7 @@ __all__ = [
     "PastMembership",
     "PastName",
     "PastNesting",
+    "PastRole",
     "Person",
     "PolicyDocument",
     "PortalSession",

@@ -97,3 +97,25 @@ class Role(models.Model):
 
     def __str__(self) -> str:
         return self.arn
+
+
+class PastRole(models.Model):
+    """An IAM role of this ARN that was there until `until`; the next one of the ARN counts from `back_at`. For past moments alone.
+
+    `since`: when it was made, or came back; null where that is not known. `path` and `max_session_duration` as of Role.
+    """
+
+    arn = models.CharField(max_length=2048)
+    account_id = models.CharField(max_length=12)
+    name = models.CharField(max_length=64)
+    path = models.CharField(max_length=512, blank=True, default="")
+    max_session_duration = models.PositiveIntegerField(null=True, blank=True)
+    since = models.DateTimeField(null=True, blank=True)
+    until = models.DateTimeField()
+    back_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar[list[Any]] = [models.Index(fields=["account_id", "back_at"], name="past_roles_of_account")]
+
+    def __str__(self) -> str:
+        return f"{self.arn} until {self.until:%Y-%m-%d %H:%M}"

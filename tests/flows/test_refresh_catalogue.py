@@ -23,7 +23,7 @@ from django.utils import timezone
 from federation import queries, tasks
 from federation.aws import catalogue as adapter
 from federation.errors import AccessDenied, ConfigurationError
-from federation.flows import leases, sources
+from federation.flows import explain_access, leases, sources
 from federation.flows import refresh_catalogue as flow
 from federation.flows import refresh_entitlements as entitlements
 from federation.flows.access import decide
@@ -33,6 +33,7 @@ from federation.models import (
     HeldAnswer,
     Lease,
     OrganizationAccount,
+    PastRole,
     PolicyDocument,
     Role,
     Source,
@@ -211,6 +212,34 @@ def test_a_removed_role_is_marked_and_kept_and_may_come_back(double, now):
     gone.refresh_from_db()
     assert (gone.present, gone.removed_at, gone.seen_at) == (True, None, now + 2 * HOUR)
     assert Role.objects.filter(account_id=cast.DEV).count() == 3
+
+
+def test_a_past_moment_knows_a_role_that_was_made_anew_or_was_away(double, sign_in_as, now):
+    """Attack, or Terraform: whoever deletes a role and makes it again would wipe out who could use it."""
+    alice = sign_in_as(cast.alice(), at=now)
+    remade = [replace(one, created=now + 2 * HOUR, longest=7200) for one in paging.roles("ReadOnly", "Developer")]
+    kept = [one for one in remade if one.name != "ReadOnly"]
+    for hours, listed in ((0, paging.roles("ReadOnly", "Developer")), (3, remade), (5, kept), (8, remade), (9, remade)):
+        double.accounts[cast.PROD] = listed
+        assert refresh(cast.PROD, now=now + hours * HOUR).outcome == "ok"
+    later = now + 20 * HOUR
+
+    def then(hours):
+        at = now + hours * HOUR
+        story = explain_access.tell(alice.pk, cast.role(cast.PROD, "ReadOnly"), now=later, at=at)
+        could = [one.person for one in explain_access.who_could(cast.role(cast.PROD, "ReadOnly"), now=later, at=at)]
+        assert bool(could) is (story.explanation.verdict.code == "allowed")
+        return story.explanation.verdict.code
+
+    assert [then(hours) for hours in (1, 2.5, 4, 6, 8, 10)] == [
+        "allowed", "allowed", "allowed", "role_unknown", "allowed", "allowed",
+    ]  # fmt: skip
+    spells = PastRole.objects.filter(name="ReadOnly").order_by("until")
+    assert [(row.max_session_duration, row.since, row.until, row.back_at) for row in spells] == [
+        (3600, paging.CREATED, now + 2 * HOUR, now + 2 * HOUR),
+        (7200, now + 2 * HOUR, now + 5 * HOUR, now + 8 * HOUR),
+    ]
+    assert PastRole.objects.exclude(name="ReadOnly").count() == 2  # Developer and the reader were made anew as well
 
 
 def test_a_removed_role_is_refused_at_the_next_mint(double, sign_in_as, now):
