@@ -6,6 +6,7 @@ other are made without one another first, and get those members afterwards.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,11 @@ class _Operation:
     later: list[Any] = field(default_factory=list)
 
     @property
+    def on(self) -> tuple[str, str]:
+        """What it is done to, as no other resource is called; a new one is its own."""
+        return self.kind, scim.canonical_id(self.resource_id) or self.resource_id or f"{_REFERENCE}{self.bulk_id}"
+
+    @property
     def names(self) -> set[str]:
         """The bulkIds that it refers to."""
         return _named(self.data) | _named(self.resource_id)
@@ -56,7 +62,7 @@ def run(channel: Channel, payload: Mapping[str, Any]) -> dict[str, Any]:
         not isinstance(most_errors, int) or isinstance(most_errors, bool) or most_errors < 1
     ):
         raise scim.ScimRefused("invalidValue", "failOnErrors is a number of 1 or more.")
-    going = list(_departures(listed))
+    going = list(_departures(channel, listed))
     people, groups = ([key for kind, key in going if kind == wanted] for wanted in ("User", "Group"))
     accepted = push.hold_departures(channel, people, groups)
     done = scim.bulk_response(_Run(channel, listed, most_errors).results())
@@ -65,42 +71,25 @@ def run(channel: Channel, payload: Mapping[str, Any]) -> dict[str, Any]:
     return done
 
 
-def _departures(listed: list[Any]) -> Iterator[tuple[str, str]]:
+def _departures(channel: Channel, listed: list[Any]) -> Iterator[tuple[str, str]]:
     """Kind and id of the people whom these operations delete or disable, and of the groups that they delete."""
+    perhaps: list[_Operation] = []
     for entry in listed:
         try:
             operation = _read(entry)
         except RolegateError:
             continue
-        if operation.method == "DELETE" or (operation.kind == "User" and _disables(operation)):
+        if operation.method == "DELETE":
             yield operation.kind, operation.resource_id
+        elif operation.kind == "User" and operation.method != "POST" and _says_active(operation.data):
+            perhaps.append(operation)
+    for user_id in push.disabling(channel, ((one.method, one.resource_id, one.data) for one in perhaps)):
+        yield "User", user_id
 
 
-def _disables(operation: _Operation) -> bool:
-    said = {key.lower(): value for key, value in operation.data.items()} if isinstance(operation.data, Mapping) else {}
-    if operation.method == "PUT":
-        return _is_no(said.get("active"))
-    changes = said.get("operations")
-    if operation.method != "PATCH" or not isinstance(changes, list):
-        return False
-    for change in changes:
-        named = {key.lower(): value for key, value in change.items()} if isinstance(change, Mapping) else {}
-        path, value = named.get("path"), named.get("value")
-        if path is None and isinstance(value, Mapping):
-            value = next((entry for key, entry in value.items() if _is_active(key)), None)
-        elif not _is_active(path):
-            continue
-        if _is_no(value):
-            return True
-    return False
-
-
-def _is_active(path: object) -> bool:
-    return str(path).lower().rpartition(":")[2] == "active"
-
-
-def _is_no(value: object) -> bool:
-    return value is False or (isinstance(value, str) and value.lower() == "false")
+def _says_active(data: Any) -> bool:
+    """Whether the word is anywhere in it: reading all of a large request twice is for those alone."""
+    return "active" in json.dumps(data).lower()
 
 
 class _Run:
@@ -134,10 +123,7 @@ class _Run:
     def _work_off(self, waiting: dict[int, _Operation]) -> None:
         finish: list[tuple[int, _Operation]] = []
         while waiting and not self._enough:
-            coming = {operation.bulk_id for operation in waiting.values() if operation.method == "POST"}
-            ready = [
-                number for number, operation in waiting.items() if not (operation.names - self._made.keys()) & coming
-            ]
+            ready = self._ready(waiting)
             if not ready:
                 number = _open_circle(waiting, self._made)
                 if number is None:
@@ -152,6 +138,18 @@ class _Run:
                 self._do(number, waiting.pop(number))
         for number, operation in finish:
             self._add_later(number, operation)
+
+    def _ready(self, waiting: dict[int, _Operation]) -> list[int]:
+        """Those that refer to nothing that is yet to be made, and that nothing waits before which is done to the same."""
+        coming = {operation.bulk_id for operation in waiting.values() if operation.method == "POST"}
+        kept: set[tuple[str, str]] = set()
+        ready = []
+        for number, operation in waiting.items():
+            if operation.on in kept or (operation.names - self._made.keys()) & coming:
+                kept.add(operation.on)
+            else:
+                ready.append(number)
+        return ready
 
     @property
     def _enough(self) -> bool:

@@ -11,7 +11,8 @@ raised instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
@@ -228,6 +229,27 @@ def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> Non
 def _subject(channel: Channel, row: DirectoryUser) -> str:
     """What the identity provider calls them, "" where the directory does not say."""
     return str(getattr(row, subject_column(channel.directory)))
+
+
+def disabling(channel: Channel, changes: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Iterator[str]:
+    """Ids of the people whom these changes, (PUT or PATCH, id, payload) each, would disable: read as when they are done."""
+    listed = [(method, key, payload) for method, text, payload in changes if (key := scim.canonical_id(text))]
+    rows: dict[str, DirectoryUser] = {}
+    for begin in range(0, len(listed), _AT_ONCE):
+        some = DirectoryUser.objects.filter(
+            directory=channel.directory.slug,
+            deleted_at=None,
+            pk__in=[key for _, key, _ in listed[begin : begin + _AT_ONCE]],
+        )
+        rows.update((str(row.pk), row) for row in some)
+    for method, key, payload in listed:
+        row = rows.get(key)
+        if row is None:
+            continue
+        read = scim.replaced_person if method == "PUT" else scim.patched_person
+        with contextlib.suppress(scim.ScimRefused):  # it will be refused again
+            if not read(row.attributes, payload, active=row.active).active:
+                yield key
 
 
 def hold_departures(channel: Channel, user_ids: Iterable[str], group_ids: Iterable[str]) -> bool:
@@ -658,10 +680,11 @@ def _uuids(texts: Iterable[str]) -> list[UUID]:
 
 
 def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NoSuchResource("resource_unknown") from error
+    # In no other of the forms that UUID reads: what is held back by its id must not be done by another one.
+    key = scim.canonical_id(text)
+    if key is None:
+        raise NoSuchResource("resource_unknown")
+    return UUID(key)
 
 
 def _check_version(row: DirectoryUser | DirectoryGroup, if_match: str) -> None:
