@@ -152,6 +152,8 @@ def _one(request: HttpRequest, channel: Channel, kind: str, resource_id: str) ->
             outcome = (push.patch_person if person else push.patch_group)(
                 channel, resource_id, _body(request), if_match=if_match
             )
+            if outcome.body is None and selection.attributes:  # RFC 7644 section 3.5.2
+                return _said(push.get(channel, kind, resource_id, selection), selection=None)
         case "DELETE":
             outcome = (push.delete_person if person else push.delete_group)(channel, resource_id, if_match=if_match)
         case _:

@@ -43,6 +43,19 @@ def test_members_come_and_go(directory):
     assert directory.members(group) == set()
 
 
+def test_a_patch_that_names_attributes_is_answered_with_them(directory):
+    """RFC 7644 section 3.5.2: 200 where the request says `attributes`; otherwise nothing, as the group may be large."""
+    alice, bob = directory.people(2)
+    group = directory.group("engineering", [alice])
+    change = {"op": "add", "path": "members", "value": [{"value": bob}]}
+    answer = directory.patch(f"Groups/{group}?attributes=members.value", change)
+    assert (answer.status_code, answer["ETag"]) == (200, 'W/"2"')
+    assert {member["value"] for member in answer.json()["members"]} == {alice, bob}
+    assert "displayName" not in answer.json()
+    answer = directory.patch(f"Groups/{group}?excludedAttributes=members", {**change, "op": "remove"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
 def test_a_group_may_be_in_a_group_and_leave_it(directory):
     (alice,) = directory.people(1)
     child = directory.group("berlin", [alice])
