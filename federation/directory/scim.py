@@ -104,7 +104,16 @@ _TOLERANT = ScimPolicy(
 )
 _OURS = frozenset({"id", "meta", "groups"})
 _NOT_KEPT = frozenset({"password"})
-_MANAGER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:user:manager"
+_ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:user"
+MANAGER: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
+_MANAGER = MANAGER.lower()
+_CORE = r"^urn:ietf:params:scim:schemas:core:2\.0:(?:user|group):"
+_BY_THE_WAY = frozenset(
+    {
+        "nickname", "profileurl", "title", "usertype", "preferredlanguage", "locale", "timezone", "phonenumbers", "ims", "photos",
+        "addresses", "entitlements", "roles", "x509certificates",
+    }
+)  # fmt: skip
 _LISTS = frozenset(
     {"emails", "phonenumbers", "ims", "photos", "addresses", "entitlements", "roles", "x509certificates", "groups", "members"}
 )  # fmt: skip
@@ -257,11 +266,12 @@ def patched_group(display_name: str, external_id: str, payload: Mapping[str, Any
     rest: list[dict[str, Any]] = []
     for operation in _operations(payload):
         path, value = operation.get("path"), operation.get("value")
-        if path is None and isinstance(value, Mapping) and operation["op"] != "remove":
+        if path is None and isinstance(value, Mapping):
+            # Without a path there is nothing to remove (RFC 7644 section 3.5.2.2), yet some name members so, and mean it.
             members, others = _members_apart(value)
             if members is not None:
                 of_members.append((operation["op"], members))
-            if others:
+            if others or members is None:
                 rest.append({**operation, "value": others})
         elif path is not None and (found := _MEMBERS.fullmatch(path)):
             of_members += _member_operation(operation["op"], found, value, has_value="value" in operation)
@@ -276,7 +286,9 @@ _MEMBERS = re.compile(
     r"(?:urn:ietf:params:scim:schemas:core:2\.0:group:)?members(?:\[(?P<filter>.*)\])?(?P<sub>\.[a-z$]+)?",
     re.IGNORECASE | re.DOTALL,
 )
-_MEMBER_IDS = re.compile(r'\s*value\s+eq\s+"([^"\\]{1,128})"\s*', re.IGNORECASE)
+_MEMBER_IDS = re.compile(
+    r'\s*value\s+eq\s+"([^"\\]{1,128})"(?:\s+and\s+type\s+eq\s+"(?:User|Group)")?\s*', re.IGNORECASE
+)
 _OR = re.compile(r"\s+or\s+", re.IGNORECASE)
 
 
@@ -355,7 +367,20 @@ def _validated(kind: str, payload: Mapping[str, Any], context: Context) -> Any:
     try:
         return _MODELS[kind].model_validate(kept, scim_ctx=context, scim_policy=_TOLERANT)
     except ValidationError as error:
-        _refuse(error)
+        odd = {str(fault["loc"][0]).lower() if fault["loc"] else "" for fault in error.errors()}
+        if not all(map(_is_by_the_way, odd)):
+            _refuse(error)
+        plain = {key: value for key, value in kept.items() if key.lower() not in odd}
+    return _validated(kind, plain, context)
+
+
+def _is_by_the_way(path: str) -> bool:
+    """Whether nothing is decided, found or shown by the attribute that a path begins with.
+
+    Attack, or mishap: an empty `profileUrl`, which OneLogin and JumpCloud send, would refuse the word that somebody has left.
+    """
+    extended = path.lower().startswith(_ENTERPRISE)
+    return extended or re.split(r"[.\[]", path.lower(), maxsplit=1)[0] in _BY_THE_WAY
 
 
 def _resource(kind: str, stored: Mapping[str, Any]) -> Any:
@@ -433,13 +458,41 @@ def _apply(kind: str, resource: Any, operations: Sequence[Mapping[str, Any]]) ->
     if not operations:
         return
     try:
-        with _TOLERANT:
-            _PATCH[kind].model_validate(
-                {"schemas": [_MESSAGE + "PatchOp"], "Operations": list(operations)},
-                scim_ctx=Context.RESOURCE_PATCH_REQUEST,
-            ).patch(resource)
+        _patched(kind, resource, operations)
     except (ValidationError, rfc.SCIMException) as error:
-        _refuse(error)
+        parts = [part for operation in operations for part in _parts(operation)]
+        if not any(map(_may_be_left_out, parts)):
+            _refuse(error)
+    else:
+        return
+    for part in parts:
+        try:
+            _patched(kind, resource, [part])
+        except (ValidationError, rfc.SCIMException) as error:
+            if not _may_be_left_out(part):
+                _refuse(error)
+
+
+def _parts(operation: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The operation, attribute by attribute."""
+    value = operation.get("value")
+    if "path" in operation or not isinstance(value, Mapping):
+        return [operation]
+    return [{**operation, "value": {key: entry}} for key, entry in value.items()]
+
+
+def _may_be_left_out(part: Mapping[str, Any]) -> bool:
+    value = part.get("value")
+    path = part["path"] if "path" in part else next(iter(value), "") if isinstance(value, Mapping) else ""
+    return value is not None and _is_by_the_way(re.sub(_CORE, "", path, flags=re.IGNORECASE))
+
+
+def _patched(kind: str, resource: Any, operations: Sequence[Mapping[str, Any]]) -> None:
+    with _TOLERANT:
+        _PATCH[kind].model_validate(
+            {"schemas": [_MESSAGE + "PatchOp"], "Operations": list(operations)},
+            scim_ctx=Context.RESOURCE_PATCH_REQUEST,
+        ).patch(resource)
 
 
 def _refuse(error: ValidationError | rfc.SCIMException) -> NoReturn:
@@ -541,7 +594,7 @@ def _names(text: str) -> tuple[str, ...]:
     if len(text) > 4 * LONGEST:
         raise ScimRefused("invalidSyntax", "Too many attributes are named.")
     found = (name.strip().lower() for name in text.split(","))
-    return tuple(re.sub(r"^urn:ietf:params:scim:schemas:core:2\.0:(?:user|group):", "", name) for name in found if name)
+    return tuple(re.sub(_CORE, "", name) for name in found if name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from scim2_models.path import (
     ValuePath,
 )
 
-from federation.directory.scim import Group, Person, ScimRefused, name_key, storable
+from federation.directory.scim import MANAGER, Group, Person, ScimRefused, name_key, storable
 
 LONGEST_FILTER, MOST_TERMS, DEEPEST = 1_024, 20, 10
 Operator = Literal["eq", "co", "sw", "ew", "gt", "ge", "lt", "le", "pr"]
@@ -92,7 +92,7 @@ def read_filter(text: str, kind: str) -> Condition | None:
     _bounded(text)
     try:
         bound: Any = rfc.ScimFilter.__class_getitem__(_MODELS[kind])
-        parsed = bound(_ENTRAS.sub(r"\1[(\2) and value \3]", text))
+        parsed = bound(_ENTRAS.sub(r"\1[(\2) and value \3]", _MANAGER.sub(_manager, text)))
     except (ValueError, RecursionError, rfc.SCIMException) as error:
         raise ScimRefused("invalidFilter", "The filter cannot be read.") from error
     return _Reader(kind, parsed).read(parsed.ast)
@@ -100,6 +100,14 @@ def read_filter(text: str, kind: str) -> Condition | None:
 
 # `emails[type eq "work"].value eq "x"`, which the standard's grammar does not have, and Entra sends.
 _ENTRAS = re.compile(r'(\w+)\[([^\[\]]*)\]\.value\s+(\w\w\s+"(?:[^"\\]|\\.)*"|pr)', re.IGNORECASE)
+
+
+# `id eq "…" and manager eq "…"`: so Entra asks whether its word about somebody's manager has arrived.
+_MANAGER = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w:.])manager(?=\s+(?:eq|ne)\s)', re.IGNORECASE)
+
+
+def _manager(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith('"') else f"{MANAGER}.value"
 
 
 def _bounded(text: str) -> None:

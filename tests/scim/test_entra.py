@@ -165,3 +165,13 @@ def test_whether_somebody_is_a_member(directory, group):
     for person, found in ((inside, 1), (outside, 0)):
         answer = directory.get(f'Groups?attributes=id&filter=id+eq+"{group}"+and+members+eq+"{person}"')
         assert answer.json()["totalResults"] == found
+
+
+def test_whether_somebody_is_a_manager(directory, user):
+    (boss,) = directory.people(1)
+    patch(directory, f"Users/{user}", {"op": "Add", "path": f"{ENTERPRISE}:manager", "value": boss})
+    for manager, found in ((boss, 1), ("nobody", 0)):
+        answer = directory.get(f'Users?attributes=id&filter=id+eq+"{user}"+and+manager+eq+"{manager}"')
+        assert answer.json()["totalResults"] == found
+    named = directory.person("x", displayName='a "manager eq 1"')
+    assert directory.found("Users", r'displayName eq "a \"manager eq 1\""') == ["x"], named

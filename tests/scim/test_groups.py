@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -54,6 +55,32 @@ def test_a_patch_that_names_attributes_is_answered_with_them(directory):
     assert "displayName" not in answer.json()
     answer = directory.patch(f"Groups/{group}?excludedAttributes=members", {**change, "op": "remove"})
     assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        {"op": "remove", "value": {"members": [{"value": "BOB"}]}},
+        {"op": "Remove", "path": "members", "value": {"value": "BOB"}},
+        {"op": "remove", "path": 'members[value eq "BOB" and type eq "User"]'},
+        {"op": "remove", "path": f'{GROUP}:members[VALUE EQ "BOB"]'},
+        {"op": "remove", "path": "members", "value": ["BOB"]},
+    ],
+    ids=range(5),
+)
+def test_somebody_is_taken_out_however_the_sender_says_it(directory, removal):
+    """A removal that is refused leaves somebody in a group: whoever is named is taken out, and nobody else."""
+    alice, bob = directory.people(2)
+    group = directory.group("engineering", [alice, bob])
+    answer = directory.patch(f"Groups/{group}", json.loads(json.dumps(removal).replace("BOB", bob)))
+    assert (answer.status_code, directory.members(group)) == (204, {alice})
+
+
+@pytest.mark.parametrize("value", [{"displayName": "x"}, {"members": [{"value": 7}]}])
+def test_a_removal_without_a_path_names_members_or_is_none(directory, value):
+    group = directory.group("engineering", directory.people(2))
+    status, _, code = error_of(directory.patch(f"Groups/{group}", {"op": "remove", "value": value}))
+    assert (status, code, len(directory.members(group))) == (400, "scim_refused", 2)
 
 
 def test_a_group_may_be_in_a_group_and_leave_it(directory):

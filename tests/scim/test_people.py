@@ -127,6 +127,44 @@ def test_attributes_of_others_are_ignored(directory):
     assert answer.json()["schemas"] == ALICE["schemas"]
 
 
+_ODD = [
+    {"profileUrl": ""}, {"title": 7}, {"phoneNumbers": "+49"}, {"photos": [{"value": "none"}]}, {"addresses": {}},
+    {"roles": ["x"]}, {ENTERPRISE: {"employeeNumber": 12}}, {"entitlements": "", "profileUrl": "n/a"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", _ODD, ids=range(len(_ODD)))
+@pytest.mark.parametrize("way", ["put", "value", "paths"])
+def test_what_nothing_is_decided_by_keeps_nobody_active(directory, odd, way):
+    """Attack, or mishap: OneLogin and JumpCloud send an empty `profileUrl`; the word that somebody has left must count."""
+    user_id = directory.post("Users", {**ALICE, **odd}).json()["id"]
+    assert not (directory.get(f"Users/{user_id}").json().keys() & odd.keys() - ALICE.keys())
+    if way == "put":
+        answer = directory.put(f"Users/{user_id}", {**ALICE, **odd, "active": False})
+    elif way == "value":
+        answer = directory.patch(f"Users/{user_id}", {"op": "replace", "value": {**odd, "active": False}})
+    else:
+        flat = {f"{key}:{name}": one for key, value in odd.items() if key == ENTERPRISE for name, one in value.items()}
+        each = [{"op": "Replace", "path": key, "value": value} for key, value in (flat or odd).items()]
+        answer = directory.patch(f"Users/{user_id}", *each, {"op": "Replace", "path": "active", "value": "False"})
+    assert answer.status_code == 200, answer.content
+    assert not row(user_id).active
+    assert answer.json()["name"] == {"givenName": "Alice", "familyName": "Liddell"}
+
+
+def test_what_is_decided_by_is_refused_beside_what_is_not(directory):
+    user_id = directory.post("Users", ALICE).json()["id"]
+    before = directory.get(f"Users/{user_id}").json()
+    for fault in ({"active": "perhaps"}, {"emails": "x"}, {"externalId": 7}):
+        odd = {"profileUrl": "", "title": "Dr", **fault}
+        for answer in (
+            directory.put(f"Users/{user_id}", {**ALICE, **odd}),
+            directory.patch(f"Users/{user_id}", {"op": "replace", "value": odd}),
+        ):
+            assert error_of(answer) == (400, "invalidValue", "scim_refused")
+    assert directory.get(f"Users/{user_id}").json() == before
+
+
 # --- PUT ------------------------------------------------------------------------------------------------
 
 
