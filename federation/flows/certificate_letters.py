@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -15,8 +16,7 @@ from django.db import transaction
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.errors import RolegateError
-from federation.flows import approvers, latest_word, leases, letters, provider_documents
-from federation.identity import Identity
+from federation.flows import approvers, leases, letters, provider_documents
 from federation.mapping.rules import IdentityProvider
 from federation.models import current
 from federation.models.audit import AuditEvent
@@ -109,15 +109,16 @@ def _tell(ending: Ending, now: datetime) -> int:
 
 
 def _owners(now: datetime) -> list[Person]:
-    """Those who have the right, up to fifty. A group of its name is not enough: whoever runs another provider can name it."""
+    """Those who have the right, up to fifty by each entry of `staff`. A group of its name is not enough: whoever runs another
+    provider can name it, for as many people as they like.
+    """
     mapping = current.mapping()
-    named = [match for entry in mapping.document.staff if entry.role == "owner" for match in entry.groups]
-    people = approvers.known(named, mapping, but=(), now=now).people
-    return [
-        person
-        for person, told in zip(people, latest_word.identities_of(people, mapping, now=now), strict=True)
-        if isinstance(told, Identity) and mapping.compiled.is_owner(told)
-    ]
+    found: dict[UUID, Person] = {}
+    for entry in mapping.document.staff:
+        if entry.role == "owner":
+            known = approvers.known(entry.groups, mapping, but=found, now=now, providers=entry.provider)
+            found |= {person.pk: person for person in known.people}
+    return list(found.values())
 
 
 def _subject(ending: Ending) -> Said:

@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 
 from federation import tasks
-from federation.flows import certificate_letters, letters, provider_documents
+from federation.flows import approvers, certificate_letters, letters, provider_documents
 from federation.models import AuditEvent, Letter
 from tests import cast, saml_kit
 
@@ -117,6 +117,32 @@ def test_nobody_to_write_to_is_no_letter_written(provider, now):
     assert (tell(now), told()) == ({}, [])
     Person.objects.filter(subject="carol").update(email="carol@example.com")
     assert (tell(now), told()) == ({"corp": 1}, [7])
+
+
+@pytest.mark.parametrize("limit", ["named", "looked at"])
+def test_people_of_another_provider_crowd_nobody_out(provider, sign_in_as, now, monkeypatch, limit):
+    """Attack: whoever runs a lesser provider has many in a group of that name, who come first by name and signed in last."""
+    monkeypatch.setattr(approvers, "MOST_NAMED" if limit == "named" else "_LOOKED_AT", 3)
+    monkeypatch.setattr(approvers, "_AT_ONCE", 2)
+    for number in range(7):
+        crowd = cast.identity(f"a{number}", groups=("cloud-platform",), now=now, provider="partner")
+        sign_in_as(crowd, at=now + timedelta(hours=1))
+    provider(3)
+    assert tell(now) == {"corp": 1}
+    assert set(Letter.objects.values_list("to", flat=True)) == {"carol@example.com"}
+
+
+def test_where_any_provider_may_name_owners_all_of_them_are_told(provider, sign_in_as, now, publish):
+    """An entry that names no provider counts for people of each."""
+    provider(3)
+    from federation.models import MappingRevision
+
+    text = MappingRevision.objects.latest("number").text.replace(
+        ', "provider": "corp"}, {"role": "auditor"', '}, {"role": "auditor"'
+    )
+    publish(text, at=now)
+    assert tell(now) == {"corp": 2}
+    assert set(Letter.objects.values_list("to", flat=True)) == {"carol@example.com", "mallory@example.com"}
 
 
 def test_they_are_in_the_language_that_the_operator_has_chosen(provider, now, settings):
