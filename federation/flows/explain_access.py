@@ -122,17 +122,12 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What was in force at a moment. `mapping`: the one in force now, None for a past moment; `past`: then alone."""
+    """What was in force at a moment. `state`: the mapping in force now, or what is kept of a past moment."""
 
     at: datetime
     revision: int
     compiled: CompiledMapping
-    mapping: current.CurrentMapping | None = None
-    past: PastState | None = None
-
-    @property
-    def is_past(self) -> bool:
-        return self.mapping is None
+    state: current.CurrentMapping | PastState
 
 
 def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | None = None) -> Story:
@@ -143,17 +138,20 @@ def tell(person_id: UUID | str, role_arn: str, *, now: datetime, at: datetime | 
     arn = parse_role_arn(role_arn)
     moment = _moment(at, now)
     identity, notes = _identity_at(person, moment)
-    stopped_by = "" if moment.mapping is None else _stopped_by(person, moment.mapping, now)
+    stopped_by = "" if isinstance(moment.state, PastState) else _stopped_by(person, moment.state, now)
     explained = explain(moment.compiled, identity, role_arn, moment.at, _catalogue_at(arn.account_id, moment))
     said = list(notes)
     if stopped_by:
         said.insert(0, _STOPPED.get(stopped_by) or say("A mint would be refused now: {reason}.", reason=stopped_by))
-    if moment.past is not None:
-        (shut,) = moment.past.shut([person], [_directory_then(person, moment)])
+    trust: tuple[str, ...] = ()
+    trusted: bool | None = None  # of a past moment it is not known: the past of trust policies is not kept
+    if isinstance(moment.state, PastState):
+        (shut,) = moment.state.shut([person], [_directory_then(person, moment)])
         if shut:
             said.insert(0, _SHUT_THEN[shut])
         said.append(_TODAYS)
-    trust, trusted = ((), None) if moment.is_past else _trust(role_arn)
+    else:
+        trust, trusted = _trust(role_arn)
     return Story(
         explanation=explained,
         at=moment.at,
@@ -221,11 +219,11 @@ def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> It
                 continue
             verdict = moment.compiled.verdict(identity, role_arn, moment.at, catalogue)
             if verdict.grant is not None:
-                old = moment.mapping is not None and must_sign_in(person, now)
+                old = not isinstance(moment.state, PastState) and must_sign_in(person, now)
                 needs = (verdict.allowed or "with an approval", not old or "must sign in again first")
                 yield Could(person, _with(verdict.grant.rule, needs), old)
-    if moment.mapping is not None:
-        yield from _who_will(role_arn, moment.mapping, moment.at, catalogue)
+    if not isinstance(moment.state, PastState):
+        yield from _who_will(role_arn, moment.state, moment.at, catalogue)
 
 
 def _with(rule: str, needs: Iterable[str | bool]) -> str:
@@ -247,12 +245,12 @@ def _who_will(role_arn: str, mapping: current.CurrentMapping, now: datetime, cat
 
 def _identities_at(people: Sequence[Person], moment: _Moment) -> Sequence[Identity | RolegateError]:
     """Those whom a mint would look at, once they have signed in; at a past moment, everybody as they were who was let in."""
-    if moment.past is None:
-        return fresh_identities(people, moment.mapping or current.mapping(), now=moment.at, any_age=True)
-    shut = moment.past.shut(people, [_directory_then(person, moment) for person in people])
+    if not isinstance(moment.state, PastState):
+        return fresh_identities(people, moment.state, now=moment.at, any_age=True)
+    shut = moment.state.shut(people, [_directory_then(person, moment) for person in people])
     return [
         PersonDisabled(why) if why else identity
-        for why, (identity, _) in zip(shut, _identities_then(people, moment, moment.past), strict=True)
+        for why, (identity, _) in zip(shut, _identities_then(people, moment, moment.state), strict=True)
     ]
 
 
@@ -270,18 +268,17 @@ def _moment(at: datetime | None, now: datetime) -> _Moment:
     held = current.mapping()
     document = current.completed(parse(row.text))
     compiled = held.compiled if held.number == row.number else compile_mapping(document)
-    return _Moment(at, row.number, compiled, past=PastState(at))
+    return _Moment(at, row.number, compiled, PastState(at))
 
 
 def _identity_at(person: Person, moment: _Moment) -> tuple[Identity, tuple[str, ...]]:
-    if moment.mapping is not None:
-        try:
-            return latest_word.identity_of(person, moment.mapping, now=moment.at), ()
-        except RolegateError:
-            return latest_word.unknown_groups(person), ()  # `stopped_by` tells why
-    assert moment.past is not None  # noqa: S101  there is one or the other
-    (found,) = _identities_then([person], moment, moment.past)
-    return found
+    if isinstance(moment.state, PastState):
+        (found,) = _identities_then([person], moment, moment.state)
+        return found
+    try:
+        return latest_word.identity_of(person, moment.state, now=moment.at), ()
+    except RolegateError:
+        return latest_word.unknown_groups(person), ()  # `stopped_by` tells why
 
 
 def _identities_then(
@@ -323,7 +320,7 @@ def _identity_then(
 
 
 def _catalogue_at(account_id: str, moment: _Moment) -> Catalogue:
-    if not moment.is_past:
+    if not isinstance(moment.state, PastState):
         return current.catalogue(account_id)
     rows = Role.objects.filter(account_id=account_id).filter(Q(removed_at=None) | Q(removed_at__gt=moment.at))
     found = {row.arn: _known(row) for row in rows if row.created_at is None or row.created_at <= moment.at}

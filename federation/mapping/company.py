@@ -135,7 +135,7 @@ class _Pointed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Holding:
+class _MatchingRules:
     """The rules whose conditions hold for somebody, in order, and their names. `bound`: by number, the groups for whose captures
     a rule counts. `doubtful`: those among them, denies, that only cannot be ruled out.
     """
@@ -213,7 +213,7 @@ class Company:
         self._pointed: dict[str, _Pointed] = {}
         self._unusable: set[str] = set()
         self._standings: dict[object, Standing] = {}
-        self._holdings: dict[object, _Holding] = {}
+        self._matching: dict[object, _MatchingRules] = {}
         self._last: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._of_person: dict[object, dict[int, Answer]] = {}
         self._allows: dict[int | tuple[int, str], dict[str, Given]] = {}
@@ -402,15 +402,15 @@ class Company:
                     found.append(self._deny(key, self._rules[number], answer, identity, group))
         return found
 
-    def _hold(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _Holding:
-        known = self._holdings.get((groups, person))
+    def _hold(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _MatchingRules:
+        known = self._matching.get((groups, person))
         if known is None:
-            if len(self._holdings) >= _MOST_STANDINGS:
-                self._holdings.clear()
-            known = self._holdings[groups, person] = self._find(identity, groups, person)
+            if len(self._matching) >= _MOST_STANDINGS:
+                self._matching.clear()
+            known = self._matching[groups, person] = self._find(identity, groups, person)
         return known
 
-    def _find(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _Holding:
+    def _find(self, identity: Identity, groups: frozenset[str], person: tuple[object, ...]) -> _MatchingRules:
         numbers: set[int] = set(self.mapping.always)
         bound: dict[int, list[str]] = {}
         for group in groups:
@@ -429,7 +429,7 @@ class Company:
             elif answer is not Answer.YES:
                 out.add(number)
         found = sorted(numbers - out if out else numbers)
-        return _Holding(tuple(found), tuple([self._names[number] for number in found]), bound, doubtful)
+        return _MatchingRules(tuple(found), tuple([self._names[number] for number in found]), bound, doubtful)
 
     def _facts_of(self, identity: Identity, group: str) -> Facts:
         """Facts of an identity that has this group alone: enough for a rule's captures, which need no more."""
