@@ -8,15 +8,19 @@ Identity Center's ListAccountAssignments; ConsoleMe's role tags `consoleme-autho
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from federation.errors import BadRequest
+from federation.mapping.document import parse
+from federation.mapping.reading import DocumentError
 from federation.mapping.rolearn import is_reserved, parse_role_arn
-from federation.mapping.rules import AccountSelector, GroupMatch, Rule, SessionOptions, Target, When
+from federation.mapping.rules import AccountSelector, Document, GroupMatch, Rule, SessionOptions, Target, When
+from federation.mapping.writing import to_yaml
 
 _ROLE = r"(?P<role>[A-Za-z0-9_+=.@-]+)"
 _ACCOUNT = r"(?P<account>[0-9]{12})"
@@ -72,6 +76,8 @@ def keycloak(_: str = "") -> Imported:
 def _loaded(text: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ImportRefused("not_json", detail="it is nested too deep") from None
     except ValueError as error:
         raise ImportRefused("not_json", detail=str(error)[:200]) from None
 
@@ -178,6 +184,36 @@ CONVENTIONS: Final[Mapping[str, Callable[[str], Imported]]] = {
 """By name on the command line; the last two read a file."""
 
 READ_A_FILE: Final = frozenset({"identity-center", "consoleme"})
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file: UTF-8, or what PowerShell's `>` makes of it (UTF-16 or UTF-8 behind a byte order mark).
+
+    Raises UnicodeDecodeError.
+    """
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if marked else "utf-8-sig")
+
+
+def usable(imported: Imported) -> Imported:
+    """Without the rules that no document may have: one odd entry of a thousand is named, and does not keep out the others."""
+    faults = dict(_faults(imported.rules))
+    rules = tuple(rule for rule in imported.rules if rule.name not in faults)
+    said = (f"{name}: {fault}" for name, fault in faults.items())
+    return Imported(rules, (*imported.left_out, *said))
+
+
+def _faults(rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+    """Name and fault of each rule that the reader of documents refuses, found by halves."""
+    try:
+        parse(to_yaml(Document(rules=tuple(rules))))
+    except DocumentError as error:
+        if len(rules) == 1:
+            yield rules[0].name, error.faults[0].message
+            return
+        half = len(rules) // 2
+        yield from _faults(rules[:half])
+        yield from _faults(rules[half:])
 
 
 def merged(existing: Iterable[Rule], imported: Imported) -> tuple[tuple[Rule, ...], tuple[str, ...]]:

@@ -11,11 +11,13 @@ from federation.mapping.importing import (
     CONVENTIONS,
     ImportRefused,
     consoleme,
+    decoded,
     identity_center,
     keycloak,
     merged,
     names,
     okta,
+    usable,
 )
 from federation.mapping.rules import Account, Document
 from federation.mapping.writing import to_yaml
@@ -119,6 +121,8 @@ def test_consoleme_tags_become_rules():
         ('"x"', "not_a_list"),
         ('{"assignments": 3}', "not_a_list"),
         ("[1]", "entry_not_an_object"),
+        ("", "not_json"),
+        ("[" * 100_000 + "]" * 100_000, "not_json"),
     ],
 )
 def test_another_file_is_refused_whole(text, reason):
@@ -126,6 +130,24 @@ def test_another_file_is_refused_whole(text, reason):
         identity_center(text)
     assert caught.value.reason == reason
     assert caught.value.code == "import_refused"
+
+
+def test_an_odd_entry_is_named_and_keeps_out_no_other():
+    odd = {"PrincipalName": "a\u202eb"}, {"PrincipalName": "x" * 5000}, {"PermissionSetName": "AWSReservedSSO_x"}, {"PermissionSetName": "a,b"}  # fmt: skip
+    plain = {"PermissionSetName": "ReadOnly", "AccountId": PROD, "PrincipalType": "GROUP"}
+    entries = [{**plain, "PrincipalName": f"g{number}"} for number in range(7)]
+    entries[3:3] = [{**plain, "PrincipalName": f"odd{number}", **more} for number, more in enumerate(odd)]
+    imported = usable(identity_center(json.dumps(entries)))
+    assert [str(rule.when.groups[0]) for rule in imported.rules] == [f"g{number}" for number in range(7)]
+    assert len(imported.left_out) == 4
+    for words in ("U+202E", "1,024 characters", "belong to IAM Identity Center", '"a,b" is none'):
+        assert sum(words in line for line in imported.left_out) == 1
+    assert usable(okta()) == okta()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_as_powershell_writes_it(encoding):
+    assert decoded('["Größe"]'.encode(encoding)) == '["Größe"]'
 
 
 @pytest.mark.parametrize("name", sorted(CONVENTIONS))

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from federation.management.base import GatewayCommand
 from federation.mapping.document import parse
-from federation.mapping.importing import CONVENTIONS, READ_A_FILE, merged
+from federation.mapping.importing import CONVENTIONS, READ_A_FILE, decoded, merged, usable
 from federation.mapping.rules import Document
 from federation.mapping.writing import to_yaml
 from federation.models.mapping import MappingRevision
@@ -31,7 +31,7 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         convention = options["convention"]
-        imported = CONVENTIONS[convention](self._read(convention, options["file"]))
+        imported = usable(CONVENTIONS[convention](self._read(convention, options["file"])))
         newest = MappingRevision.objects.order_by("-number").first() if options["merge"] else None
         document = parse(newest.text) if newest else Document()
         rules, left_out = merged(document.rules, imported)
@@ -49,6 +49,6 @@ class Command(GatewayCommand):
         if not name:
             raise CommandError(f"{convention} reads a file: manage.py import_mapping {convention} FILE")
         try:
-            return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+            return decoded(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{name} cannot be read: {error}") from error
