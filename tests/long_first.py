@@ -19,6 +19,7 @@ SECONDS = {
     "tests/docker/test_commands.py": 50,
     "tests/journeys/test_mapping_editor.py": 45,
     "tests/faults/test_database_restarts.py": 45,
+    "tests/faults/test_pulled_plug.py": 45,
     "tests/peers/test_aws_clients.py": 40,
     "tests/faults/test_directory_workers.py": 35,
     "tests/attacks/test_canary.py": 35,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,12 @@ class RedisServer:
         self._child = Child("Redis", command, dict(os.environ), self._folder / "redis.log")
         wait_until(lambda: listens(self.port), "Redis answers")
         return self
+
+    def kill(self) -> None:
+        """Without a word to anybody."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGKILL)
+        self._child.stop()
 
     def stop(self) -> None:
         if self._child is not None:
