@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
+from django.db import InterfaceError, OperationalError
 
 from federation.audit.events import Origin
 from federation.errors import RolegateError
@@ -65,7 +66,9 @@ def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json
 
 
 class GatewayCommand(BaseCommand):
-    """A command that turns our errors into a sentence and exit status 1, without a traceback."""
+    """A command that turns our errors, and those of a database that is away or full, into a sentence and exit status 1, without a
+    traceback.
+    """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run; raises CommandError with the error's code, reason and sentence."""
@@ -75,6 +78,9 @@ class GatewayCommand(BaseCommand):
             raise CommandError(
                 f"{error.public_sentence} [{error.code}: {error.reason}] {error.detail}".strip()
             ) from error
+        except (InterfaceError, OperationalError) as error:
+            said = str(error).partition("\n")[0].rstrip(".")  # further lines may quote rows
+            raise CommandError(f"The database cannot be used: {said}. What was not confirmed is not done.") from error
 
     @property
     def actor(self) -> str:
