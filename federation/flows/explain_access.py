@@ -226,6 +226,21 @@ def who_could(role_arn: str, *, now: datetime, at: datetime | None = None) -> It
         yield from _who_will(role_arn, moment.state, moment.at, catalogue)
 
 
+def why_unknown(role_arn: str, *, now: datetime, at: datetime | None = None) -> str:
+    """Why nobody can be told of at that moment because the role is not known, in a sentence; "" where it is, or may be.
+
+    A slip of the pen must not read as "nobody could". Raises as `who_could`.
+    """
+    arn = parse_role_arn(role_arn)
+    moment = _moment(at, now)
+    if arn.account_id not in moment.compiled.accounts:
+        return f"The mapping of that moment does not name the account {arn.account_id}."
+    known = _catalogue_at(arn.account_id, moment).get(arn.account_id)
+    if known and role_arn not in known:
+        return f"The account {arn.account_id} had no such role at that moment."
+    return ""
+
+
 def _with(rule: str, needs: Iterable[str | bool]) -> str:
     said = ", ".join(need for need in needs if isinstance(need, str))
     return f"{rule} ({said})" if said else rule

@@ -34,9 +34,8 @@ def moment(text: str | None) -> datetime | None:
 
 def faults_as_text(error: DocumentError, name: str) -> str:
     """Every fault of a document with its file, line and path."""
-    lines = "\n".join(
-        f"  {name}:{fault.line}: {fault.path}{': ' if fault.path else ''}{fault.message}" for fault in error.faults
-    )
+    places = ((f"{name}:{fault.line}", fault.path, fault.message) for fault in error.faults)
+    lines = "\n".join("  " + ": ".join(filter(None, place)) for place in places)
     return f"The document has {len(error.faults)} fault(s); nothing was changed.\n{lines}"
 
 

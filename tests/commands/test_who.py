@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
-from federation.models import Person
+from federation.models import Person, Role, Source
 from tests import cast
 
 READ = cast.role(cast.PROD, "ReadOnly")
@@ -51,6 +51,27 @@ def test_at_a_past_moment(run, people):
     later = (timezone.now() - timedelta(days=4)).isoformat()
     assert "1 person(s)." in run("who", READ, "--at", later)
     assert "Yes." in run("explain", "alice", READ, "--at", later)
+
+
+@pytest.mark.parametrize(
+    ("arn", "words"),
+    [
+        (cast.role(cast.PROD, "ReadOnli"), f"The account {cast.PROD} had no such role at that moment."),
+        (cast.role("999999999999", "ReadOnly"), "does not name the account 999999999999."),
+    ],
+)
+def test_a_role_that_is_not_known_is_said_to_be(run, people, capsys, arn, words):
+    """A slip of the pen must not read as "nobody could"."""
+    now = timezone.now()
+    made = now - timedelta(days=8)
+    Role.objects.create(arn=READ, account_id=cast.PROD, name="ReadOnly", seen_at=made, created_at=made)
+    Source.objects.create(key=f"account:{cast.PROD}", state="ok", succeeded_at=made)
+    for at in ((), ("--at", (now - timedelta(days=4)).isoformat())):
+        capsys.readouterr()
+        assert run("who", arn, *at) == "0 person(s).\n"
+        assert words in capsys.readouterr().err
+        run("who", READ, *at)
+        assert capsys.readouterr().err == ""
 
 
 def test_the_story_says_revision_and_claims(run, people):

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from federation.flows.explain_access import who_could
+from federation.flows.explain_access import who_could, why_unknown
 from federation.management.base import GatewayCommand, moment
 
 
@@ -24,7 +24,10 @@ class Command(GatewayCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = old = 0
-        for person, rule, must_sign_in in who_could(options["role_arn"], now=timezone.now(), at=moment(options["at"])):
+        now, at = timezone.now(), moment(options["at"])
+        if why := why_unknown(options["role_arn"], now=now, at=at):
+            self.stderr.write(why)
+        for person, rule, must_sign_in in who_could(options["role_arn"], now=now, at=at):
             count += 1
             old += must_sign_in
             if options["json"]:
