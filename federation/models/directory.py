@@ -406,11 +406,14 @@ def present(model: type[DirectoryUser] | type[DirectoryGroup], directory: str, i
 
 
 def add_members(group: DirectoryGroup, user_ids: Iterable[str], at: datetime) -> list[str]:
-    """Put people into a group. Returns the ids of those who were not in it."""
+    """Put people into a group. Returns the ids of those who were not in it; whoever is deleted meanwhile is not put there."""
     among, params = _among_ids(f"{compiled.table(DirectoryUser)}.{compiled.column(DirectoryUser, 'id')}", user_ids)
+    # The lock that the foreign key takes at the commit: taken here, it waits for a deletion before the source's row is held,
+    # which that deletion asks for, and then sees it. Otherwise the two block each other, or a member stays whom nobody can name.
+    lock = " FOR KEY SHARE" if connection.vendor == "postgresql" else ""
     sql = (
         f"INSERT INTO {compiled.table(Membership)} (user_id, group_id, since) "  # noqa: S608  ours
-        f"SELECT id, %s, %s FROM {compiled.table(DirectoryUser)} WHERE {among} "
+        f"SELECT id, %s, %s FROM {compiled.table(DirectoryUser)} WHERE {among} AND deleted_at IS NULL{lock} "
         "ON CONFLICT (user_id, group_id) DO NOTHING RETURNING user_id"
     )
     return [

@@ -285,6 +285,29 @@ def test_the_plug_pulled_in_a_large_change_of_a_group(company: Company, crowd: l
     company.check_log()
 
 
+def test_somebody_who_is_deleted_while_they_are_put_into_a_group_is_in_none(company: Company) -> None:
+    """Two requests at once: the membership of somebody who has left would stay for ever, for nobody could name them."""
+    leaver, stays = company.person("leaver"), company.person("stays")
+    group = company.say("POST", "Groups", {"schemas": [GROUP], "displayName": "race"})["id"]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event <> 'advisory'"
+    said: list[requests.Response] = []
+    asking = threading.Thread(
+        target=lambda: said.append(company.ask("PATCH", f"Groups/{group}", joining([leaver, stays])))
+    )
+    gone = "NEW.deleted_at IS NOT NULL AND NEW.user_name = 'leaver'"
+    with halted(company.cluster, "UPDATE ON federation_directoryuser", gone) as reached:
+        leaving = threading.Thread(target=lambda: company.say("DELETE", f"Users/{leaver}"))
+        leaving.start()
+        reached()
+        asking.start()
+        wait_until(lambda: company.value(waiting) == 1, "the group's change waits for the person's")
+    leaving.join()
+    asking.join()
+    assert said[0].status_code == 204, said[0].text
+    assert company.members(group) == {stays}
+    assert company.value(f"SELECT count(*) FROM federation_membership WHERE user_id = '{leaver}'") == 0
+
+
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
 
 
