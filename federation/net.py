@@ -1,6 +1,6 @@
 """The one door to the network for identity provider documents: metadata, discovery, JWKS, tokens, userinfo.
 
-Every outbound call is bounded in time and bytes, follows no redirect, uses no proxy credentials out of a URL,
+Every outbound call is bounded in time and bytes, follows no redirect, keeps no cookie, uses no proxy credentials out of a URL,
 and refuses plain http except to loopback (the demo and the tests). boto3 has its own door, `aws`.
 
 A socket's timeout bounds each wait, not the call: a server that sends one byte a second would hold a worker for as long
@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,6 +105,8 @@ class _Adapter(HTTPAdapter):
 _session = requests.Session()
 _session.trust_env = True
 _session.headers["User-Agent"] = "rolegate"
+# Every call is for somebody else: the cookies of one person's sign-in must not go out with the next one's, nor fill a jar.
+_session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 _session.mount("http://", _Adapter())
 _session.mount("https://", _Adapter())
 
