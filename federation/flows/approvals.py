@@ -106,6 +106,13 @@ def _counts(
 def end_all(person: Person, *, now: datetime) -> Sequence[int]:
     """Take back every approval and every open request of a person whose access is revoked. Inside the caller's transaction."""
     rows = RequestedRole.objects.filter(person=person)
+    open_now = Q(state=RequestedRole.State.PENDING) | Q(
+        state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now
+    )
+    # Attack: a yes that is being written is committed behind this look, and lives on. Whoever decides holds the request first
+    # and its roles then; in the other order the two would wait for each other, and the revocation might be the one that is given up.
+    requests = AccessRequest.objects.filter(pk__in=rows.filter(open_now).values("request_id"))
+    list(requests.select_for_update(of=("self",)).order_by("pk").values_list("pk", flat=True))
     ended = list(
         rows.filter(state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now).values_list("pk", flat=True)
     )

@@ -249,16 +249,21 @@ def _write(who: Decider, item: RequestedRole, terms: Terms, comment: str, now: d
 def take_back(
     person_id: UUID | str, request_id: UUID | str, item_id: int, *, origin: Origin, now: datetime
 ) -> AccessRequest:
-    """An approver ends what was given before its time: whoever could say yes now. Raises NotFound, MayNotDecide, RequestStale."""
-    who = decider(person_id, now=now)
-    with transaction.atomic():
-        request = lock_request(request_id)
-        item = request.items.select_related("request__person").filter(pk=item_id).first()
-        if item is None:
-            raise NotFound("item_unknown")
-        if not _could_approve(who, request, item, now):
-            raise MayNotDecide("not_an_approver")
-        end_item(request, item_id, by=who.person, origin=origin, now=now)
+    """An approver ends what was given before its time: whoever could say yes now. A refused attempt is recorded too.
+
+    Raises NotFound, MayNotDecide, RequestStale, RateLimited.
+    """
+    with _recorded(Kind.ACCESS_ENDED, person_id, request_id, channel="portal", origin=origin, now=now):
+        rate_limits.hit("requests", person=str(person_id), address=origin.address, now=now)
+        who = decider(person_id, now=now)
+        with transaction.atomic():
+            request = lock_request(request_id)
+            item = request.items.select_related("request__person").filter(pk=item_id).first()
+            if item is None:
+                raise NotFound("item_unknown")
+            if not _could_approve(who, request, item, now):
+                raise MayNotDecide("not_an_approver")
+            end_item(request, item_id, by=who.person, origin=origin, now=now)
     return request
 
 

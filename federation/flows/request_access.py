@@ -16,7 +16,7 @@ from django.db import transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
-from federation.errors import NotFound, NotSignedIn, RequestRefused, RequestStale
+from federation.errors import NotFound, NotSignedIn, PersonDisabled, RequestRefused, RequestStale
 from federation.flows import approvals, approvers, letters, rate_limits
 from federation.flows.access import catalogue_of, fresh_identity
 from federation.flows.refusals import recorded
@@ -306,8 +306,16 @@ def _make(
 
 
 def _lock(person: Person) -> None:
-    """Two requests of one person at once take turns: each sees what the other asked for."""
-    Person.objects.select_for_update().filter(pk=person.pk).first()
+    """Two requests of one person at once take turns: each sees what the other asked for.
+
+    Attack: everything is taken away from the person while they break the glass; what waited here would be stored after it.
+    Raises NotSignedIn(session_ended), PersonDisabled.
+    """
+    held = Person.objects.select_for_update().filter(pk=person.pk).first()
+    if held is None or held.session_epoch != person.session_epoch:
+        if held is not None and not held.active:
+            raise PersonDisabled("person_disabled")
+        raise NotSignedIn("session_ended")
 
 
 def _refuse_doubles(planned: Plan, now: datetime) -> None:

@@ -209,6 +209,7 @@ def test_an_approver_takes_back_what_was_given(desk, approved, events):
     item = RequestedRole.objects.get()
     call = lambda who: decide_requests.take_back(who.pk, item.request_id, item.pk, origin=desk.origin, now=desk.now)
     assert reason(lambda: call(desk.person(erin())), MayNotDecide) == "not_an_approver"
+    assert events()[-1] == ("access.ended", "refused", "not_an_approver")
     call(lead)
     assert events()[-1] == ("access.ended", "ok", "")
     assert reason(lambda: desk.access(approved), ApprovalRequired) == "approval_required"

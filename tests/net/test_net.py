@@ -244,6 +244,7 @@ def test_a_proxy_of_the_environment_is_used_and_watched(monkeypatch):
         assert reason("http://127.0.0.1:9/", timeout=0.4) == "too_slow"
         assert time.monotonic() - started < 1.5
 
+
 def test_no_cookie_of_one_call_goes_out_with_the_next():
     # Attack: a provider's own session of the person who signed in last, sent along with the next person's code; and a jar
     # that a hostile server fills, until nothing can be asked of it any more.
