@@ -1,7 +1,7 @@
 """Whether an approval counts now. The one place where a stored yes meets the mapping in force.
 
 An approval never outlives the rule that asked for it: it counts for the role while that rule, by name, still gives the role to
-this person with an approval, and still names a group by which the yes was given. It ends when it says so, or earlier where
+this person with an approval, and still names a group by which the yes was given, of a provider whose word counts. It ends when it says so, or earlier where
 the rule now allows less. Nothing is copied out of the mapping but the rule's name and those groups' patterns.
 """
 
@@ -24,6 +24,7 @@ from federation.models.requests import AccessRequest, RequestedRole
 
 # STS takes some of it, and its clock is not ours: credentials end a little before the approval, never after it.
 _ON_THE_WAY = timedelta(seconds=5)
+_WITH = ("request", "decided_by")  # what `valid` looks at besides the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def open_of(person: Person, *, now: datetime) -> list[RequestedRole]:
     """What this person has asked for and is not over: open requests, and approvals that have not ended. One statement."""
     pending = Q(state=RequestedRole.State.PENDING, request__expires_at__gt=now)
     approved = Q(state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now)
-    return list(RequestedRole.objects.filter(pending | approved, person=person).select_related("request"))
+    return list(RequestedRole.objects.filter(pending | approved, person=person).select_related(*_WITH))
 
 
 def valid(
@@ -68,7 +69,7 @@ def require(person: Person, grant: Grant, identity: Identity, compiled: Compiled
     """
     rows = RequestedRole.objects.filter(
         person=person, state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now, role_arn=grant.role_arn
-    ).select_related("request")
+    ).select_related(*_WITH)
     approved = valid(rows, grant, identity, compiled, now=now)
     if approved is None:
         raise ApprovalRequired("approval_required", role_arn=grant.role_arn)
@@ -95,6 +96,8 @@ def _counts(
         named, at_most = rule.break_glass.by, rule.break_glass.at_most
     else:
         named, at_most = rule.by, rule.at_most
+        if rule.provider and (row.decided_by is None or row.decided_by.provider not in rule.provider):
+            return None
     if not set(row.approved_as) & {key_of(match) for match in named}:
         return None
     ends_at = min(row.ends_at, row.decided_at + timedelta(seconds=at_most))

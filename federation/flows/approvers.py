@@ -6,7 +6,7 @@ For showing and for letters. Whether somebody may decide is asked of the mapping
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +16,7 @@ from django.db.models.functions import Cast
 
 from federation.errors import RolegateError
 from federation.flows import latest_word
+from federation.identity import Identity
 from federation.mapping.rules import Directory, GroupMatch
 from federation.models import current
 from federation.models.directory import DirectoryGroup, DirectoryUser, GroupNesting, Membership
@@ -37,22 +38,21 @@ class Approvers:
 def known(
     matches: Sequence[GroupMatch],
     mapping: current.CurrentMapping,
+    may: Callable[[Identity], bool],
     *,
     but: Iterable[UUID],
     now: datetime,
-    providers: Collection[str] = (),
 ) -> Approvers:
-    """The active people, other than `but`, whose groups are among `matches`: a few statements whatever the company's size.
-
-    `providers`: slugs of those whose people count, none for any.
+    """The active people, other than `but`, who `may`, which takes one of the groups `matches`: a few statements whatever the
+    company's size. Whom else a provider puts into a group of that name takes nobody's place among the fifty.
     """
     left_out = set(but)
     found: list[Person] = []
-    candidates = _candidates(matches, mapping, providers)
+    candidates = _candidates(matches, mapping)
     for start in range(0, len(candidates), _AT_ONCE):
         some = [person for person in candidates[start : start + _AT_ONCE] if person.pk not in left_out]
         for person, identity in zip(some, latest_word.identities_of(some, mapping, now=now), strict=True):
-            if not isinstance(identity, RolegateError) and mapping.compiled.is_in(identity, matches):
+            if not isinstance(identity, RolegateError) and may(identity):
                 found.append(person)
         if len(found) > MOST_NAMED:
             break
@@ -65,9 +65,7 @@ def name_of(person: Person) -> str:
     return person.name or person.email or person.subject
 
 
-def _candidates(
-    matches: Sequence[GroupMatch], mapping: current.CurrentMapping, providers: Collection[str]
-) -> list[Person]:
+def _candidates(matches: Sequence[GroupMatch], mapping: current.CurrentMapping) -> list[Person]:
     """People who may be in one of the groups. A closer look follows; none that is in one may be missing."""
     wanted = Q(pk__in=[])
     exact = [match.pattern for match in matches if match.kind == "exact"]
@@ -83,9 +81,6 @@ def _candidates(
             subjects = subjects_in(directory, exact)[:_LOOKED_AT]
             if subjects:
                 wanted |= Q(provider=directory.provider, subject__in=subjects)
-    if providers:
-        # Attack: many people of a lesser provider, in a group of that name, would leave no place for those who count.
-        wanted &= Q(provider__in=providers)
     people = Person.objects.filter(active=True).annotate(groups_text=Cast("groups", TextField())).filter(wanted)
     return list(people.order_by("-claims_at", "pk")[:_LOOKED_AT])
 

@@ -5,10 +5,10 @@ That a letter was written is in the audit log, and nowhere else: whoever looks w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -108,17 +108,11 @@ def _tell(ending: Ending, now: datetime) -> int:
     return many
 
 
-def _owners(now: datetime) -> list[Person]:
-    """Those who have the right, up to fifty by each entry of `staff`. A group of its name is not enough: whoever runs another
-    provider can name it, for as many people as they like.
-    """
+def _owners(now: datetime) -> Sequence[Person]:
+    """Those who have the right, up to fifty. A group of its name is not enough: whoever runs another provider can name it."""
     mapping = current.mapping()
-    found: dict[UUID, Person] = {}
-    for entry in mapping.document.staff:
-        if entry.role == "owner":
-            known = approvers.known(entry.groups, mapping, but=found, now=now, providers=entry.provider)
-            found |= {person.pk: person for person in known.people}
-    return list(found.values())
+    named = [match for entry in mapping.document.staff if entry.role == "owner" for match in entry.groups]
+    return approvers.known(named, mapping, mapping.compiled.is_owner, but=(), now=now).people
 
 
 def _subject(ending: Ending) -> Said:

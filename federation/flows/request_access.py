@@ -251,6 +251,16 @@ def lock_request(request_id: UUID | str) -> AccessRequest:
     return request
 
 
+def who_can_approve(planned: Plan, *, now: datetime) -> approvers.Approvers:
+    """The known people who could say yes to one of the roles."""
+    mapping = current.mapping()
+    rules = tuple(dict.fromkeys(grant.approval for grant in planned.grants if grant.approval))
+    return approvers.known(
+        planned.approvers, mapping, lambda identity: any(mapping.compiled.may_approve(identity, rule) for rule in rules),
+        but=[planned.person.pk], now=now,
+    )  # fmt: skip
+
+
 # --- Parts --------------------------------------------------------------------------------------------
 
 
@@ -278,7 +288,7 @@ def _make(
     `about`: what else its event says.
     """
     request = _store(planned, way, reason, duration, now)
-    told = approvers.known(planned.approvers, current.mapping(), but=[planned.person.pk], now=now)
+    told = who_can_approve(planned, now=now)
     letters.write(
         [person.email for person in told.people],
         subject=_subject(way, approvers.name_of(planned.person), _named(planned.grants)),

@@ -353,7 +353,7 @@ class Company:
                 del given[arn]
         return Standing(tuple(given.values()), tuple(sorted(denied)), closed, holding.names)
 
-    def _giving(self, holding: , identity: Identity) -> dict[str, Given]:
+    def _giving(self, holding: _MatchingRules, identity: Identity) -> dict[str, Given]:
         """What the rules that hold give, nothing taken away yet, each role with all the rules that give it."""
         given: dict[str, Given] = {}
         several: dict[str, list[Given]] = {}
@@ -373,7 +373,7 @@ class Company:
             given[arn] = self._merge(parts)
         return given
 
-    def _deciding(self, holding: , identity: Identity) -> dict[str, Given]:
+    def _deciding(self, holding: _MatchingRules, identity: Identity) -> dict[str, Given]:
         """The same, each role with the rule that decides: the strongest comes last and writes over the others."""
         given: dict[str, Given] = {}
         for number in sorted(holding.numbers, key=self._strength.__getitem__):
@@ -382,14 +382,14 @@ class Company:
                 given.update(gives)
         return given
 
-    def _gives_of(self, number: int, holding: , identity: Identity) -> Iterator[dict[str, Given]]:
+    def _gives_of(self, number: int, holding: _MatchingRules, identity: Identity) -> Iterator[dict[str, Given]]:
         """What one of the rules that hold gives; a rule with captures, for each group that it names."""
         rule = self._rules[number]
         if not rule.denies:
             for group in holding.bound.get(number) or ("",):
                 yield self._gives(number, group, rule, identity)
 
-    def _denies_of(self, holding: , identity: Identity) -> list[_Deny]:
+    def _denies_of(self, holding: _MatchingRules, identity: Identity) -> list[_Deny]:
         """The denies among the rules that hold, in order."""
         if self._denying.isdisjoint(holding.numbers):
             return []

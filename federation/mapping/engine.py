@@ -266,11 +266,12 @@ class CompiledMapping:
         return tuple(entry for entry in self.document.staff if self.has_right(identity, entry))
 
     def has_right(self, identity: Identity, entry: StaffRule) -> bool:
-        """Whether an entry of `staff` is about this identity: of one of its providers, and in one of its groups.
+        """Whether an entry of `staff` is about this identity: of one of its providers, and in one of its groups."""
+        return self._is_one_of(identity, entry.provider, entry.groups)
 
-        Who runs a lesser provider can name any group for its people: without the provider, it could name owners.
-        """
-        return (not entry.provider or identity.provider in entry.provider) and self.is_in(identity, entry.groups)
+    def _is_one_of(self, identity: Identity, providers: tuple[str, ...], groups: Iterable[GroupMatch]) -> bool:
+        """Attack: who runs a lesser provider can name any group for its people, also the owners' and the approvers'."""
+        return (not providers or identity.provider in providers) and self.is_in(identity, groups)
 
     def is_owner(self, identity: Identity) -> bool:
         """Whether an entry of `staff` makes the identity an owner of the gateway."""
@@ -278,7 +279,9 @@ class CompiledMapping:
 
     def may_break_glass(self, identity: Identity, approval: Approval) -> bool:
         """True if the identity may take the role at once, without a yes. That the rule gives it the role is the verdict's word."""
-        return approval.break_glass is not None and self.is_in(identity, approval.break_glass.by)
+        return approval.break_glass is not None and self._is_one_of(
+            identity, approval.provider, approval.break_glass.by
+        )
 
     def matched(self, identity: Identity, matches: Iterable[GroupMatch]) -> tuple[GroupMatch, ...]:
         """Those of the matches that name one of the identity's groups."""
@@ -286,8 +289,10 @@ class CompiledMapping:
         return tuple(match for match in matches if self.index.number.get(match, -1) in facts.matches)
 
     def may_approve(self, identity: Identity, approval: Approval) -> bool:
-        """True if the identity is in a group that may approve. That nobody approves their own request is the flow's rule."""
-        return self.is_in(identity, approval.by)
+        """True if the identity is in a group that may approve, by the word of a provider that may say so. That nobody approves
+        their own request is the flow's rule.
+        """
+        return self._is_one_of(identity, approval.provider, approval.by)
 
     def is_in(self, identity: Identity, matches: Iterable[GroupMatch]) -> bool:
         """True if one of the identity's groups is named; matches of another document are never true."""

@@ -27,7 +27,7 @@ from federation.mapping.engine import (
 )
 from federation.mapping.rules import Catalogue
 from federation.mapping.targets import selection
-from federation.said import say
+from federation.said import either, say
 
 Effect = Literal["allow", "deny", "approval"]
 _VERDICTS = {
@@ -138,6 +138,10 @@ def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> Rule
         by = ", ".join(str(match) for match in rule.approval.by)
         longest = spoken_duration(rule.approval.at_most)
         reasons.append(say("needs an approval by one of: {groups}, for at most {time}", groups=by, time=longest))
+        if rule.approval.provider:
+            reasons.append(
+                say("the yes counts from people of {provider} alone", provider=either(rule.approval.provider))
+            )
         if rule.approval.break_glass is not None:
             at_once = ", ".join(str(match) for match in rule.approval.break_glass.by)
             longest = spoken_duration(rule.approval.break_glass.at_most)

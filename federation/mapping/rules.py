@@ -294,12 +294,15 @@ class BreakGlass:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The role needs a yes from somebody in `by`, for at most `at_most` seconds."""
+    """The role needs a yes from somebody in `by`, for at most `at_most` seconds. `provider`: slugs, of one of which whoever says
+    yes, or takes it at once, must be; none: of any, for a group's name is not a provider's own.
+    """
 
     by: tuple[GroupMatch, ...]
     at_most: int
     reason: Literal["required", "optional"] = "required"
     break_glass: BreakGlass | None = None
+    provider: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _rule(value: Value, known: Known) -> Rule:
         allow=_target(allow, known, captures, takes_away=False) if allow else None,
         deny=_target(deny, known, captures, takes_away=True) if deny else None,
         session=fields.read("session", lambda v: _session(v, known, captures), NO_OPTIONS),
-        approval=fields.read("approval", _approval, None),
+        approval=fields.read("approval", lambda v: _approval(v, known), None),
         line=value.node.line,
     )
 
@@ -215,8 +215,8 @@ def _arn(value: Value, known: Known, captures: tuple[str, ...]) -> str | None:
     return text
 
 
-def _approval(value: Value) -> Approval:
-    fields = value.fields(("by", "at_most", "reason", "break_glass"), required=("by", "at_most"))
+def _approval(value: Value, known: Known) -> Approval:
+    fields = value.fields(("by", "provider", "at_most", "reason", "break_glass"), required=("by", "at_most"))
     reason = fields.read("reason", leaves.choice("required", "optional"), "required")
     at_most = fields.read("at_most", leaves.approval_duration, 3_600)
     return Approval(
@@ -224,6 +224,7 @@ def _approval(value: Value) -> Approval:
         at_most=at_most,
         reason=cast('Literal["required", "optional"]', reason),
         break_glass=fields.read("break_glass", lambda v: _break_glass(v, at_most), None),
+        provider=fields.read("provider", lambda v: read_providers(v, known), ()),
     )
 
 

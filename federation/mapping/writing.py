@@ -252,6 +252,7 @@ def _approval(approval: Approval | None) -> dict[str, Any] | None:
         return None
     return {
         "by": [_group(match) for match in approval.by],
+        **_filled(provider=list(approval.provider)),
         "at_most": _duration(approval.at_most),
         "reason": approval.reason,
         **_filled(break_glass=_break_glass(approval.break_glass)),

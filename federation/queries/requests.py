@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -16,7 +16,6 @@ from federation.flows import approvers, staff_rights
 from federation.flows.decide_requests import Decider, Terms, decider, may_review, weigh, why_not
 from federation.mapping.capabilities import Capability
 from federation.mapping.engine import Grant
-from federation.mapping.rules import GroupMatch
 from federation.models import current
 from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
@@ -274,11 +273,6 @@ def unreviewed() -> int:
 
 def _in_use(now: datetime) -> Q:
     return Q(state=RequestedRole.State.APPROVED, ended_at=None, ends_at__gt=now)
-
-
-def who_can_approve(matches: Sequence[GroupMatch], *, but: Iterable[UUID], now: datetime) -> approvers.Approvers:
-    """The known people who could say yes, for showing before anything is sent."""
-    return approvers.known(matches, current.mapping(), but=but, now=now)
 
 
 def _requests() -> QuerySet[AccessRequest]:

@@ -235,7 +235,7 @@ def _form(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any =
     except RequestRefused as refused:
         context |= _faults(refused)
         return render(request, "portal/request_new.html", context, status=422)
-    known = cases.who_can_approve(plan.approvers, but=[person.pk], now=now)
+    known = request_access.who_can_approve(plan, now=now)
     context |= {
         "plan": plan,
         "grants": cases.wishes(plan.grants),
@@ -263,7 +263,7 @@ def _glass(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any 
         "grants": cases.wishes(plan.grants),
         "durations": request_access.presets(plan.at_once),
         "account": plan.grants[0].account,
-        "told": cases.who_can_approve(plan.approvers, but=[person.pk], now=now),
+        "told": request_access.who_can_approve(plan, now=now),
         "reason": request.POST.get("reason", ""),
         "duration": _seconds(request.POST.get("duration", "")) or request_access.presets(plan.at_once)[0],
         **_faults(error),

@@ -62,6 +62,14 @@ def test_owners_are_told_once_at_each_moment_and_no_oftener(provider, now):
     assert Letter.objects.count() == 5
 
 
+def test_a_crowd_that_another_provider_calls_owners_takes_no_owners_place(provider, sign_in_as, now):
+    for n in range(certificate_letters.approvers.MOST_NAMED + 1):
+        sign_in_as(cast.identity(f"aaron-{n}", groups=("cloud-platform",), now=now, provider="partner"), at=now)
+    provider(20)
+    assert tell(now) == {"corp": 1}
+    assert list(Letter.objects.values_list("to", flat=True)) == ["carol@example.com"]
+
+
 def test_the_letter_says_which_until_when_and_what_to_do(provider, now):
     provider(20)
     assert tell(now) == {"corp": 1}

@@ -9,6 +9,7 @@ from django.db import connection
 from federation.errors import AccessDenied, ApprovalRequired, MayNotDecide, NotFound, RequestRefused, RequestStale
 from federation.flows import decide_requests
 from federation.models import Person, RequestedRole
+from federation.models.requests import Letter
 from federation.queries import requests as cases
 from tests import cast
 from tests.flows.requests_kit import ADMIN, BREAKER, DOCUMENT, OPERATOR, alice, carol, dana, desk, erin
@@ -47,6 +48,51 @@ def test_only_whom_the_rule_names(desk, events):
     for stranger in (carol(), erin(), cast.bob()):
         assert reason(lambda who=stranger: desk.decide(desk.person(who), request), MayNotDecide) == "not_an_approver"
     assert events()[-1] == ("access.decided", "refused", "not_an_approver")
+
+
+BOUND = DOCUMENT.replace("by: [sre-leads], at_most: 4h, reason", "by: [sre-leads], provider: corp, at_most: 4h, reason")
+PARTNER = cast.identity("mallory", groups=("sre-leads",), provider="entra", email="mallory@partner.example")
+
+
+def test_a_lead_of_another_providers_making_says_no_yes(desk):
+    """Whoever runs another provider can call any group of theirs sre-leads."""
+    desk.publish(BOUND)
+    request = desk.ask(desk.person(alice()))
+    partner = desk.person(PARTNER)
+    assert reason(lambda: desk.decide(partner, request), MayNotDecide) == "not_an_approver"
+    assert cases.waiting(partner.pk, now=desk.now) == []
+    assert reason(lambda: cases.one(partner.pk, request.pk, now=desk.now), NotFound) == "request_of_another"
+    desk.decide(desk.person(dana()), request)
+    assert desk.access(request.person).approved is not None
+
+
+def test_a_yes_that_such_a_lead_has_given_counts_no_more_once_the_rule_says_whose(desk):
+    request = desk.ask(desk.person(alice()))
+    desk.decide(desk.person(PARTNER), request)
+    assert desk.access(request.person).approved is not None
+    desk.publish(BOUND)
+    assert reason(lambda: desk.access(request.person), ApprovalRequired) == "approval_required"
+
+
+def test_nor_do_such_people_take_it_at_once(desk):
+    bound = DOCUMENT.replace(
+        "by: [sre-leads], at_most: 4h, break", "by: [sre-leads], provider: corp, at_most: 4h, break"
+    )
+    partner = cast.identity("mallory", groups=("engineering", "sre-on-duty"), provider="entra")
+    taken = desk.take(desk.person(partner))
+    assert desk.access(taken.person, BREAKER).approved.break_glass
+    desk.publish(bound)
+    assert reason(lambda: desk.access(taken.person, BREAKER), ApprovalRequired) == "approval_required"
+    assert reason(lambda: desk.take(taken.person), RequestRefused) == "break_glass_not_allowed"
+    assert desk.take(desk.person(erin())).kind == "break_glass"
+
+
+def test_nor_are_they_written_to(desk, settings):
+    settings.ROLEGATE_EMAIL_FROM = "rolegate@example.com"
+    desk.publish(BOUND)
+    desk.person(PARTNER), desk.person(dana(email="dana@example.com"))
+    desk.ask(desk.person(alice()))
+    assert list(Letter.objects.values_list("to", flat=True)) == ["dana@example.com"]
 
 
 def test_a_lead_with_old_claims_signs_in_first(desk):

@@ -37,8 +37,10 @@ def today():
     return datetime.now(UTC)
 
 
-# The cast's document, whose owners are of providers that it names.
-BOUND = cast.DOCUMENT.replace("{role: owner,", "{role: owner, provider: [corp, entra],")
+# The cast's document, whose owners and approvers are of providers that it names.
+BOUND = cast.DOCUMENT.replace("{role: owner,", "{role: owner, provider: [corp, entra],").replace(
+    "{by: [sre-leads],", "{by: [sre-leads], provider: [corp, entra],"
+)
 
 
 def codes(check, now):
@@ -396,6 +398,8 @@ def test_rights_that_any_provider_can_give(publish, today):
     (found,) = [one for one in in_force.mapping(today) if one.code == "staff_of_any_provider"]
     assert "identity providers corp, entra can" in str(found.says)
     assert str(found.says).endswith("rights here: owner.")
+    (found,) = [one for one in in_force.mapping(today) if one.code == "approval_of_any_provider"]
+    assert str(found.says).endswith("may say yes: admins-by-request.")
     publish(BOUND)
     assert codes(in_force.mapping, today) == ["ok"]
 

@@ -131,6 +131,7 @@ approvals = st.builds(
     at_most=st.integers(3_600, 86_400),
     reason=st.sampled_from(["required", "optional"]),
     break_glass=st.none() | st.builds(BreakGlass, by=several(groups), at_most=st.integers(1_800, 3_600)),
+    provider=several(st.sampled_from(["corp", "entra"]), 0),
 )
 effects = st.one_of(
     st.tuples(targets, st.none(), sessions, st.none() | approvals),

@@ -18,6 +18,7 @@ from federation.models.service_tokens import ServiceToken
 from federation.said import listed, say
 
 _TOKEN_ENDS_SOON = timedelta(days=14)
+_SHOWN_RULES = 10
 
 
 def mapping(now: datetime) -> Iterator[Finding]:
@@ -69,6 +70,17 @@ def mapping(now: datetime) -> Iterator[Finding]:
                 roles=listed(open_roles),
             ),
             say("Add provider under staff, with those whose groups you trust with that."),
+        )
+    open_rules = [rule.name for rule in document.rules if rule.approval is not None and not rule.approval.provider]
+    if len(providers) > 1 and open_rules:
+        yield warning(
+            "approval_of_any_provider",
+            say(
+                "Whoever runs one of the identity providers {providers} can name a group that may say yes: {rules}.",
+                providers=listed(providers),
+                rules=listed(open_rules[:_SHOWN_RULES]),
+            ),
+            say("Add provider under approval, with those whose groups you trust with that."),
         )
     if not missing:
         accounts, rules = counted(len(document.accounts), "account"), counted(len(document.rules), "rule")
