@@ -3,7 +3,8 @@
 A role's owner tags it; nothing else is needed. The document's `delegations` say which groups the owners of which accounts
 may name, and for how long: a tag that says more gives nothing and is a finding, never a part of what it says. The rules
 stand behind the document's own: where one of those gives the role to the same person, it alone says how, so that no tag lifts
-an approval or a session policy; and a deny anywhere wins.
+an approval or a session policy; and a deny anywhere wins. Where the document gives the role to one of the groups with a second factor
+alone, so does the tag.
 
 | tag | value |
 |---|---|
@@ -20,10 +21,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from federation.mapping.durations import parse_duration
-from federation.mapping.patterns import glob_matches
+from federation.mapping.patterns import glob_matches, names_group
 from federation.mapping.rolearn import is_reserved, parse_role_arn
 from federation.mapping.rules import Account, Delegation, Document, GroupMatch, Rule, SessionOptions, Target, When
-from federation.mapping.targets import selects
+from federation.mapping.targets import Chosen, CompiledTarget, selects
 
 PREFIX: Final = "rolegate:"
 _GROUP_KEYS: Final = (f"{PREFIX}groups", *(f"{PREFIX}groups-{n}" for n in range(2, 10)))
@@ -74,12 +75,13 @@ def is_ours(tags: Mapping[str, str]) -> bool:
 def rules_from_tags(document: Document, roles: Iterable[TaggedRole]) -> Delegated:
     """What the tags of `roles` give under the document's delegations, by ARN. All or nothing for each role."""
     accounts = {account.id: account for account in document.accounts}
+    factor = _SecondFactor(document, accounts)
     rules: list[Rule] = []
     findings: list[TagFinding] = []
     for role in sorted(roles, key=lambda role: role.arn):
         made = _rule(role, accounts, document.delegations)
         if isinstance(made, Rule):
-            rules.append(made)
+            rules.append(factor.kept_in(made))
         else:
             findings += made
     return Delegated(tuple(rules), tuple(findings))
@@ -89,6 +91,48 @@ def with_delegated(document: Document, roles: Iterable[TaggedRole]) -> Document:
     """The document with the tags' rules behind its own."""
     made = rules_from_tags(document, roles).rules
     return replace(document, rules=(*document.rules, *made)) if made else document
+
+
+class _SecondFactor:
+    """Which roles the document gives to which groups with a second factor alone.
+
+    Attack: what a rule asks for with a second factor (an approval, a session policy), it does not ask of whoever signs in without
+    one. A tag that names the same group would give them more than those who used it.
+    """
+
+    def __init__(self, document: Document, accounts: Mapping[str, Account]) -> None:
+        self._accounts = accounts
+        self._named: dict[str, list[CompiledTarget]] = {}
+        self._others: list[tuple[tuple[GroupMatch, ...], CompiledTarget]] = []
+        chosen = Chosen(accounts)
+        for rule in document.rules:
+            if rule.allow is None or not rule.when.mfa:
+                continue
+            target = CompiledTarget(rule.allow, chosen, denies=False)
+            matches = rule.when.groups or rule.when.all_of
+            if matches and all(match.kind == "exact" for match in matches):
+                for match in matches:
+                    self._named.setdefault(match.pattern, []).append(target)
+            else:
+                self._others.append((matches, target))
+
+    def kept_in(self, rule: Rule) -> Rule:
+        """The rule of a tag, for those alone who used a second factor where the document wants that of one of its groups."""
+        (text,) = rule.allow.arns if rule.allow else ()
+        arn = parse_role_arn(text)
+        if arn is None or not (self._named or self._others):
+            return rule
+        names = [match.pattern for match in rule.when.groups]
+        targets = [target for name in names for target in self._named.get(name, ())]
+        targets += [
+            target
+            for matches, target in self._others
+            if not matches or any(names_group(match, name) for match in matches for name in names)
+        ]
+        account = self._accounts[arn.account_id]
+        if any(target.chooses(account) and target.might_cover(arn) for target in targets):
+            return replace(rule, when=replace(rule.when, mfa=True))
+        return rule
 
 
 def _rule(

@@ -91,6 +91,13 @@ def glob_matches(pattern: str, text: str) -> bool:
     return compile_expression(glob_expression(pattern)).fullmatch(text) is not None
 
 
+def names_group(match: GroupMatch, group: str) -> bool:
+    """True if the match names exactly this group: one of each, outside the engine's own sets."""
+    if match.kind == "exact":
+        return match.pattern == group
+    return compile_expression(expression_of(match)).fullmatch(group) is not None
+
+
 def is_anchored(pattern: str) -> bool:
     """True if the expression says itself that it means the whole text: `^…$`, flags before it allowed."""
     body = re.sub(r"^\(\?[imsU]+\)", "", pattern)

@@ -6,6 +6,7 @@ from federation.mapping.company import standings
 from federation.mapping.delegated import TaggedRole, rules_from_tags, with_delegated
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
+from federation.mapping.rules import CatalogueRole
 from tests.cast import DEV, NOW, PROD, STAGING, identity
 from tests.mapping.kit import HEAD
 
@@ -164,3 +165,38 @@ def test_a_role_that_is_not_delegated_gives_nothing(code, role_arn):
 def test_without_delegations_the_document_is_the_same():
     bare = parse(HEAD)
     assert with_delegated(bare, [TaggedRole(arn(DEV), {"rolegate:groups": "dev-a"})]) is bare
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "groups: [engineering]",
+        'groups: ["eng*"]',
+        "groups: [{regex: ^engin.+$}]",
+        "all_of: [engineering]",
+        "provider: corp",
+    ],
+)
+@pytest.mark.parametrize("gives", ["roles: [Own]", 'roles: ["O*"]', f'arns: ["arn:aws:iam::{DEV}:role/Own"]'])
+def test_whoever_leaves_the_second_factor_out_gets_no_more_by_a_tag(when, gives):
+    """Attack: by request alone with a second factor, says the document; without one it says nothing, and the tag would give it."""
+    rule = f"  - {{name: ask, when: {{{when}, mfa: true}}, allow: {{{gives}}}, approval: {{by: [leads], at_most: 1h}}}}"
+    document = parse(TEXT.replace("mapping:\n", f"mapping:\n{rule}\n"))
+    compiled = compile_mapping(with_delegated(document, [TaggedRole(arn(DEV), {"rolegate:groups": "engineering"})]))
+    without, with_one = (identity(groups=("engineering",), mfa=mfa) for mfa in (False, True))
+    known = {DEV: {arn(DEV): CatalogueRole(arn(DEV), "Own")}}
+    assert compiled.verdict(without, arn(DEV), NOW, known).code == "no_matching_rule"
+    assert compiled.decide(without, NOW, known).grants == ()
+    assert compiled.verdict(with_one, arn(DEV), NOW, known).code == "approval_required"
+
+
+def test_a_second_factor_that_is_asked_of_others_or_for_another_role_is_not_asked_by_a_tag():
+    rules = [
+        "  - {name: others, when: {groups: [sales], mfa: true}, allow: {roles: [Own]}}",
+        "  - {name: role, when: {groups: [engineering], mfa: true}, allow: {roles: [Other]}}",
+        f'  - {{name: account, when: {{groups: [engineering], mfa: true}}, allow: {{roles: [Own], accounts: ["{PROD}"]}}}}',
+        "  - {name: deny, when: {groups: [engineering], mfa: false}, deny: {roles: [Elsewhere]}}",
+    ]
+    document = parse(TEXT.replace("mapping:\n", "mapping:\n" + "\n".join(rules) + "\n"))
+    compiled = compile_mapping(with_delegated(document, [TaggedRole(arn(DEV), {"rolegate:groups": "engineering"})]))
+    assert compiled.verdict(identity(groups=("engineering",)), arn(DEV), NOW).allowed
