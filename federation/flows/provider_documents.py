@@ -150,8 +150,14 @@ def saml_metadata(provider: IdentityProvider, *, now: datetime) -> IdpMetadata:
     ended = row is not None and row.valid_until is not None and row.valid_until <= now
     if row is not None and now - row.fetched_at < REFRESH_AFTER and not ended:
         return _parse(provider.slug, row.document, saml, now)
-    if row is not None and now - row.checked_at < RETRY_AFTER and now - row.fetched_at < LAST_GOOD_COPY:
+    good = row is not None and now - row.fetched_at < LAST_GOOD_COPY
+    if row is not None and good and now - row.checked_at < RETRY_AFTER:
         return _parse(provider.slug, row.document, saml, now)
+    if row is not None and good and not ended:
+        # One asks, the others go on: an address that hangs would hold every sign-in of a morning, and all threads with them.
+        due = ProviderMetadata.objects.filter(pk=row.pk, checked_at=row.checked_at)
+        if due.update(checked_at=now) != 1:
+            return _parse(provider.slug, row.document, saml, now)
     return _fetch(provider, saml, row, now)
 
 

@@ -81,6 +81,35 @@ def test_it_is_fetched_once_an_hour(corp, host):
     assert host.asked == 2
 
 
+def test_while_one_sign_in_asks_for_it_anew_the_others_go_on_with_the_copy(corp, host, monkeypatch):
+    """Attack, or a bad morning: an address that hangs. All of a company would wait for it at once, every minute."""
+    read = corp()
+    read()
+    asked, download = [], provider_documents._download
+
+    def hangs(saml, now):
+        asked.append(now)
+        if len(asked) < 9:
+            assert read(HOUR).entity_id == kit.IDP  # somebody else, meanwhile
+            assert read(HOUR + timedelta(seconds=59)).entity_id == kit.IDP
+        return download(saml, now)
+
+    monkeypatch.setattr(provider_documents, "_download", hangs)
+    host.status = 500
+    assert read(HOUR).entity_id == kit.IDP
+    assert len(asked) == 1
+    read(HOUR + timedelta(minutes=1))
+    assert len(asked) == 2
+
+
+def test_where_there_is_no_copy_to_go_on_with_everybody_asks(corp, host):
+    read = corp()
+    read()
+    host.status = 500
+    assert reason(read, 7 * DAY) == reason(read, 7 * DAY) == "metadata_status"
+    assert host.asked == 3
+
+
 def test_another_process_uses_the_same_copy(corp, host):
     read = corp()
     read()
