@@ -1,7 +1,7 @@
 """The one door to the network for identity provider documents: metadata, discovery, JWKS, tokens, userinfo.
 
 Every outbound call is bounded in time and bytes, follows no redirect, keeps no cookie, uses no proxy credentials out of a URL,
-and refuses plain http except to loopback (the demo and the tests). boto3 has its own door, `aws`.
+and refuses plain http, but to loopback where that is allowed (development, the demo and the tests). boto3 has its own door, `aws`.
 
 A socket's timeout bounds each wait, not the call: a server that sends one byte a second would hold a worker for as long
 as it likes. So a watch hangs up on the connection when the call's time is over.
@@ -31,6 +31,7 @@ MAX_BYTES = 2_000_000
 TIMEOUT_SECONDS = 5.0
 
 _calls = threading.local()
+_plain_loopback = False
 
 
 class _Watch:
@@ -135,8 +136,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def allow_plain_loopback(*, allowed: bool) -> None:
+    """Whether plain http on loopback may be called; not until this says so.
+
+    SSRF: on a gateway's own host, what listens on loopback trusts whoever reaches it, and a provider's entry names the address.
+    """
+    global _plain_loopback  # noqa: PLW0603  one word for the process, said when it starts
+    _plain_loopback = allowed
+
+
 def check_url(url: str) -> str:
-    """Return `url` if it may be called: https, or http on loopback; no user info, no fragment.
+    """Return `url` if it may be called: https, or http on loopback where that is allowed; no user info, no fragment.
 
     Raises ProviderUnavailable(reason="url_not_allowed").
     """
@@ -146,7 +156,7 @@ def check_url(url: str) -> str:
         port_ok = parts.port is None or 0 < parts.port < 65536
     except ValueError as error:
         raise ProviderUnavailable("url_not_allowed", detail=f"{url!r}: {error}") from error
-    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    secure = parts.scheme == "https" or (parts.scheme == "http" and _plain_loopback and is_loopback(host))
     if not secure or not host or not port_ok or parts.username or parts.password or parts.fragment:
         raise ProviderUnavailable("url_not_allowed", detail=repr(url))
     return url

@@ -123,6 +123,7 @@ ROLEGATE_TOKEN_KEY_AGE: timedelta
 ROLEGATE_RATE_FACTOR: int
 ROLEGATE_SECOND_PERSON_ABOVE: int
 ROLEGATE_TRUSTED_PROXIES: tuple[str, ...]
+ROLEGATE_PLAIN_LOOPBACK: bool
 ROLEGATE_BINDING_COOKIE: str
 ROLEGATE_ORGANIZATION_ROLE: str
 ROLEGATE_EMAIL_FROM: str
@@ -230,6 +231,8 @@ def read_environment(env: Environment, *, https_only: bool, defaults: dict[str, 
         # X-Forwarded-Proto and -For count only when the peer is one of ROLEGATE_TRUSTED_PROXIES: portal.middleware strips them otherwise.
         "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https") if proxies else None,
         "ROLEGATE_TRUSTED_PROXIES": proxies,
+        # Identity providers are asked in plain http on loopback: of a developer's machine, never of a gateway's own host.
+        "ROLEGATE_PLAIN_LOOPBACK": not https_only,
         "ROLEGATE_URL": url,
         "ROLEGATE_ISSUER_URL": issuer,
         "ROLEGATE_CONFIG": env.text("ROLEGATE_CONFIG", want="the path of a mapping document"),

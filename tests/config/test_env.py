@@ -273,3 +273,16 @@ def test_a_sender_is_an_address():
     assert environment.address("A", "x@y") == "x@y"
     assert environment.address("B", "x@y") == "a@b.example"
     assert len(environment.faults) == 1
+
+
+@pytest.mark.parametrize(("https_only", "allowed"), [(True, False), (False, True)])
+def test_plain_http_to_providers_on_loopback_is_for_development_alone(https_only, allowed):
+    from config.settings.base import read_environment
+
+    given = {
+        "ROLEGATE_URL": "https://gate.example.com",
+        "ROLEGATE_SECRET_KEY": GOOD_SECRET,
+        "DATABASE_URL": "sqlite:////tmp/x",
+    }
+    settings = read_environment(Environment(given), https_only=https_only)
+    assert settings["ROLEGATE_PLAIN_LOOPBACK"] is allowed

@@ -258,3 +258,31 @@ def test_no_cookie_of_one_call_goes_out_with_the_next():
         net.request("POST", url, data={"code": "of-alice"})
         net.request("POST", url, data={"code": "of-bob"})
     assert sent == [None, None]
+
+
+@pytest.fixture
+def in_production():
+    net.allow_plain_loopback(allowed=False)
+    yield
+    net.allow_plain_loopback(allowed=True)
+
+
+def test_in_production_what_listens_on_the_gateways_own_host_is_never_asked(in_production):
+    # SSRF: an identity provider's entry that names a port of the gateway's own host, where things listen that trust it.
+    seen = []
+    with answering(lambda handler: (seen.append(handler.path), send(handler))) as url:
+        for of_loopback in (url, url.replace("127.0.0.1", "localhost"), "http://[::1]:9/", "http://127.1.2.3/"):
+            assert reason(of_loopback) == "url_not_allowed"
+    assert seen == []
+    assert net.check_url("https://127.0.0.1/metadata")
+
+
+def test_that_is_how_it_begins_and_the_settings_say_where_it_is_otherwise():
+    import subprocess
+    import sys
+
+    said = subprocess.run(
+        [sys.executable, "-c", "from federation import net; net.check_url('http://127.0.0.1/')"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "url_not_allowed" in said.stderr
