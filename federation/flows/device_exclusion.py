@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from django.conf import settings
 
 from federation.errors import AccessDenied
-from federation.mapping.rules import Account
+from federation.mapping.rules import Account, is_production
 
 BROWSER = "authorization_code"
 
@@ -31,10 +31,14 @@ def refuse_by_pairing(account: Account, role_arn: str, paired_by: str | None) ->
     """
     if paired_by in {None, BROWSER}:
         return
-    path = role_arn.split(":role/", 1)[-1]
+    # What keeps out is the wider one in each doubt, as a deny is: IAM does not tell role names apart by case.
+    path = role_arn.split(":role/", 1)[-1].casefold()
     names = {path, path.rsplit("/", 1)[-1]}
-    places = {account.name, account.id, account.tags.get("environment", "")} - {""}
+    environment = account.tags.get("environment", "").strip()
+    places = {place.casefold() for place in (account.name, account.id, environment) if place}
+    if is_production(account):
+        places.add("production")
     for pattern in settings.ROLEGATE_DEVICE_EXCLUDED_ROLES:
-        where, _, which = pattern.partition("/")
+        where, _, which = pattern.casefold().partition("/")
         if any(fnmatchcase(place, where) for place in places) and any(fnmatchcase(name, which) for name in names):
             raise PairingTooWeak("pairing_too_weak", role_arn=role_arn)

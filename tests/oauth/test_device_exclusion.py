@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from federation.errors import AccessDenied
@@ -26,7 +28,23 @@ def test_a_match_refuses_typed_codes_and_unknown_ways(settings, pattern):
     refuse_by_pairing(ACCOUNT, ARN, None)
 
 
-@pytest.mark.parametrize("patterns", [(), ("staging/*",), ("production/ReadOnly",), ("*/administrator",)])
+@pytest.mark.parametrize("environment", ["Production", "production ", "PROD", "live"])
+def test_an_account_counts_as_production_here_as_everywhere(settings, environment):
+    """Attack: what the rest of the gateway takes for production slips past by the letter of its tag."""
+    settings.ROLEGATE_DEVICE_EXCLUDED_ROLES = ("production/*",)
+    with pytest.raises(PairingTooWeak):
+        refuse_by_pairing(replace(ACCOUNT, tags={"environment": environment}), ARN, "device_code")
+
+
+@pytest.mark.parametrize("pattern", ["*/administrator", "SHOP-PROD/*", "Production/TEAM/*"])
+def test_case_tells_nothing_apart(settings, pattern):
+    """IAM does not tell role names apart by case, and neither does a deny of the mapping."""
+    settings.ROLEGATE_DEVICE_EXCLUDED_ROLES = (pattern,)
+    with pytest.raises(PairingTooWeak):
+        refuse_by_pairing(ACCOUNT, ARN, "device_code")
+
+
+@pytest.mark.parametrize("patterns", [(), ("staging/*",), ("production/ReadOnly",), ("*/admin",)])
 def test_everything_else_goes_on(settings, patterns):
     settings.ROLEGATE_DEVICE_EXCLUDED_ROLES = patterns
     refuse_by_pairing(ACCOUNT, ARN, "device_code")
