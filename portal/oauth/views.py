@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from federation.errors import BadRequest, RateLimited, RolegateError
 from federation.flows import pair_cli, rate_limits
 from portal.oauth.server import FlowRefused, Request, build_server, metadata, with_issuer
-from portal.views.guard import FormUnreadable, fields_of, origin_of, with_fresh_claims
+from portal.views.guard import FormUnreadable, fields_of, navigations, origin_of, programs, with_fresh_claims
 
 _SERVER = build_server()
 _COUNTED = {"token", "revoke"}  # endpoints that count each request before they read it
@@ -40,6 +40,7 @@ def authorization_server_metadata(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@programs
 @require_POST
 def token(request: HttpRequest) -> HttpResponse:
     """The token endpoint (RFC 6749 section 3.2)."""
@@ -52,6 +53,7 @@ def token(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@programs
 @require_POST
 def device_authorization(request: HttpRequest) -> HttpResponse:
     """The device authorization endpoint (RFC 8628 section 3.1)."""
@@ -59,6 +61,7 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@programs
 @require_POST
 def revoke(request: HttpRequest) -> HttpResponse:
     """The revocation endpoint (RFC 7009)."""
@@ -147,6 +150,7 @@ def _refusal(error: RolegateError, name: str) -> HttpResponse:
 # --- For the person: pages ----------------------------------------------------------------------------
 
 
+@navigations
 @never_cache
 @csrf_protect
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from federation.errors import AccessDenied, BadRequest, NotFound, RateLimited, RolegateError
 from portal.middleware import DATABASE_AWAY, database_away, error_response
 from portal.oauth.views import note_refused
+from portal.views.guard import is_navigation
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class PageForbidden(AccessDenied):
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400: malformed, too large, or for a host that is not ours."""
-    if request.path == "/oauth/authorize":
+    if request.path == "/oauth/authorize" and is_navigation(request):
         # The check of the form's token meets an unreadable form before the endpoint does.
         try:
             note_refused(request, None, exception)

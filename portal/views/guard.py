@@ -21,6 +21,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from federation import queries
 from federation.aws.partitions import PARTITION_NAMES, partition
+from federation.errors import BadRequest as BadInput
 from federation.errors import ClaimsTooOld, NotSignedIn
 from federation.flows import access
 from federation.flows.origin import Origin
@@ -58,6 +59,12 @@ def origin_of(request: HttpRequest) -> Origin:
     return origin
 
 
+class NotByAPerson(BadInput):
+    """Sent by a page of another site, without anybody's doing; `reason`: not_a_navigation, not_by_a_program."""
+
+    sentence = "This was sent by a page of another site, and not by you. Open the address in a window of its own."
+
+
 class FormUnreadable(Exception):
     """A form or query that cannot be read: too large, too many fields, files, broken parts. Its text is Django's own name for it."""
 
@@ -72,6 +79,44 @@ def fields_of(request: HttpRequest) -> dict[str, str]:
     except (SuspiciousOperation, BadRequest, MultiPartParserError) as error:
         raise FormUnreadable(error.__class__.__name__) from error
     return {name: str(value) for name, value in sent.items()}
+
+
+def is_navigation(request: HttpRequest, *, frames: bool = False) -> bool:
+    """Whether a browser goes here, in a window of its own (with `frames`: or in a frame); True for what is no browser.
+
+    By the headers of Fetch Metadata (W3C), which no page can write. Browsers without them are let through: these are limits on
+    floods, and no check of anybody.
+    """
+    headers = request.headers
+    window = frames or headers.get("Sec-Fetch-Dest", "document") == "document"
+    return window and headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+
+
+def navigations(view: View[_P], *, frames: bool = False) -> View[_P]:
+    """Refuses, before anything is counted, what a page on another site sends by itself: a picture, a fetch, a frame.
+
+    Attack: a page that one person in an office opens uses up the limits of the office's address, and nobody there signs in.
+    """
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
+        if not is_navigation(request, frames=frames):
+            raise NotByAPerson("not_a_navigation")
+        return view(request, *args, **kwargs)
+
+    return wrapped
+
+
+def programs(view: View[_P]) -> View[_P]:
+    """As `navigations`, for what programs and servers ask: no page of another site has any business here."""
+
+    @wraps(view)
+    def wrapped(request: HttpRequest, /, *args: _P.args, **kwargs: _P.kwargs) -> HttpResponse:
+        if request.headers.get("Sec-Fetch-Site", "none") in {"cross-site", "same-site"}:
+            raise NotByAPerson("not_by_a_program")
+        return view(request, *args, **kwargs)
+
+    return wrapped
 
 
 def person_of(request: HttpRequest) -> Person:

@@ -11,10 +11,11 @@ from django.views.decorators.http import require_GET, require_POST
 from federation.errors import OidcRefused, RateLimited, RolegateError
 from federation.flows import provider_trials, sign_in, sign_out
 from federation.models.people import Person
-from portal.views.guard import FormUnreadable, fields_of, origin_of
+from portal.views.guard import FormUnreadable, fields_of, navigations, origin_of, programs
 from portal.views.sign_in import binding_of, establish
 
 
+@navigations
 @require_GET
 def callback(request: HttpRequest, provider: str) -> HttpResponse:
     """`/oidc/<provider>/callback`: the provider's answer, by the browser that began."""
@@ -44,6 +45,7 @@ def callback(request: HttpRequest, provider: str) -> HttpResponse:
 
 
 @csrf_exempt  # called by the provider's server, which has neither cookie nor token; the logout token is signed
+@programs
 @require_POST
 def backchannel_logout(request: HttpRequest, provider: str) -> HttpResponse:
     """`/oidc/<provider>/backchannel-logout` (OpenID Connect Back-Channel Logout 1.0, sections 2.5 and 2.8)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from federation import queries
 from federation.errors import SamlRefused
 from federation.flows import provider_trials, sign_in, sign_out
-from portal.views.guard import FormUnreadable, fields_of, origin_of
+from portal.views.guard import FormUnreadable, fields_of, navigations, origin_of
 
 
 @require_safe
@@ -23,6 +24,7 @@ def metadata(request: HttpRequest, provider: str) -> HttpResponse:
 
 
 @csrf_exempt  # the provider's page posts here, from another site: no cookie comes with it and no token could
+@navigations
 @require_POST
 def consume(request: HttpRequest, provider: str) -> HttpResponse:
     """`/saml/<provider>/acs`: verifies the answer, makes no session.
@@ -62,6 +64,7 @@ def consume(request: HttpRequest, provider: str) -> HttpResponse:
 
 
 @csrf_exempt  # a LogoutRequest by POST comes from the provider's site; its signature is what counts
+@partial(navigations, frames=True)  # single logout by the browser is mostly done in frames (profiles 4.4.3)
 @require_http_methods(["GET", "POST"])
 def single_logout(request: HttpRequest, provider: str) -> HttpResponse:
     """`/saml/<provider>/slo`: the provider's LogoutRequest, or its answer to ours."""

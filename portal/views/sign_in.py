@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from federation import queries
 from federation.flows import sign_in as flow
 from portal.sessions import remember
-from portal.views.guard import HOME, origin_of, safe_next
+from portal.views.guard import HOME, navigations, origin_of, safe_next
 
 BINDING_SECONDS = 600
 _BINDING = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -74,6 +74,7 @@ def binding_of(request: HttpRequest) -> str:
     return request.COOKIES.get(settings.ROLEGATE_BINDING_COOKIE, "")
 
 
+@navigations
 @require_GET
 def begin(request: HttpRequest, provider: str) -> HttpResponse:
     """`/signin/<provider>/?next=`: binds the browser and sends it to the provider."""
@@ -100,6 +101,7 @@ def begin(request: HttpRequest, provider: str) -> HttpResponse:
     return response
 
 
+@navigations
 @require_http_methods(["GET", "POST"])
 def complete(request: HttpRequest, provider: str) -> HttpResponse:
     """`/signin/<provider>/complete`: a verified SAML answer becomes a session in the browser that began it.
