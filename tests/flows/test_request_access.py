@@ -247,3 +247,33 @@ def test_an_approver_gets_no_letter_about_themself(desk, settings):
     desk.ask(lead_who_asks)
     assert list(Letter.objects.values_list("to", flat=True)) == ["dana@example.com"]
     assert carol().email not in set(Letter.objects.values_list("to", flat=True))
+
+
+def test_asking_and_withdrawing_in_a_loop_buries_nobody_in_letters(desk, settings):
+    """Attack: thirty requests a minute, each a letter to every lead; the one about a break-glass stands behind them all."""
+    settings.ROLEGATE_EMAIL_FROM = "rolegate@example.com"
+    asker = desk.person(alice())
+    desk.person(dana(email="dana@example.com"))
+    for _ in range(30):
+        request = desk.ask(asker)
+        request_access.withdraw(asker.pk, request.pk, origin=desk.origin, now=desk.now)
+        desk.forward(seconds=61)
+    assert Letter.objects.count() == request_access.WRITTEN_ABOUT_AN_HOUR == 10
+    assert AuditEvent.objects.filter(kind="access.requested").order_by("seq").last().data["told"] == 0
+    desk.ask(desk.person(cast.identity("sam", groups=("engineering",), mfa=True)))  # somebody else's are written about
+    assert Letter.objects.count() == 11
+    desk.take(desk.person(erin()))
+    assert Letter.objects.count() == 12
+    desk.forward(hours=1)
+    desk.ask(asker)
+    assert Letter.objects.count() == 13
+
+
+def test_a_break_glass_is_told_of_always(desk, settings):
+    settings.ROLEGATE_EMAIL_FROM = "rolegate@example.com"
+    on_duty = desk.person(erin())
+    desk.person(dana(email="dana@example.com"))
+    for _ in range(request_access.WRITTEN_ABOUT_AN_HOUR + 2):
+        desk.take(on_duty)
+        desk.forward(seconds=61)
+    assert Letter.objects.count() == request_access.WRITTEN_ABOUT_AN_HOUR + 2
