@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import DataError, InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import render
 
 from federation.errors import (
+    BadRequest,
     ClaimsTooOld,
     MethodNotAllowed,
     NotSignedIn,
@@ -144,6 +145,11 @@ def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     return error_response(request, ServiceUnavailable("database_unavailable", retry_after=5))
 
 
+def not_storable(error: DataError) -> BadRequest:
+    """What to say where the database cannot keep or compare what was sent, such as a NUL in a text (PostgreSQL)."""
+    return BadRequest("not_storable", detail=error.__class__.__name__)  # its words may quote what was sent
+
+
 class ErrorPages:
     """Turns our errors into answers, and a database that is away into 503 with Retry-After."""
 
@@ -163,6 +169,8 @@ class ErrorPages:
         """Django's hook for what a view raised."""
         if isinstance(error, DATABASE_AWAY):
             return database_away(request, error)
+        if isinstance(error, DataError):
+            error = not_storable(error)
         if not isinstance(error, RolegateError):
             return None
         level = log.error if error.status >= 500 else log.info

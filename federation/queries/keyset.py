@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import CharField, DateTimeField, F, Field, IntegerField, Model, Q, QuerySet, TextField, UUIDField
 
 M = TypeVar("M", bound=Model)
 PAGE_SIZE = 50
@@ -39,6 +39,8 @@ def page(rows: QuerySet[M], keys: Sequence[str], cursor: str = "", *, size: int 
     descending = keys[0].startswith("-")
     names = [key.lstrip("-") for key in keys]
     backwards, place = _read(cursor, len(names))
+    if place is not None and not _fits(rows, names, place):
+        place = None
     if place is not None:
         rows = rows.filter(_beyond(names, place, descending=descending != backwards))
     order = [F(name).desc() if descending != backwards else F(name).asc() for name in names]
@@ -54,6 +56,22 @@ def page(rows: QuerySet[M], keys: Sequence[str], cursor: str = "", *, size: int 
         _write(found[0], names, backwards=True) if before and found else "",
         _write(found[-1], names, backwards=False) if after and found else "",
     )
+
+
+# What a cursor's value may be by the kind of column; of others, the database's own word is enough.
+_KINDS: Final[tuple[tuple[type[Field[Any, Any]], type], ...]] = (
+    (UUIDField, UUID), (DateTimeField, datetime), (IntegerField, int), (CharField, str), (TextField, str),
+)  # fmt: skip
+
+
+def _fits(rows: QuerySet[Any], names: Sequence[str], place: Sequence[Any]) -> bool:
+    """Whether a cursor is of this list: that of another has a moment where this one has a name, say."""
+    for name, value in zip(names, place, strict=True):
+        annotated = rows.query.annotations.get(name)
+        field = annotated.output_field if annotated is not None else rows.model._meta.get_field(name)
+        if any(isinstance(field, kind) and not isinstance(value, wanted) for kind, wanted in _KINDS):
+            return False
+    return True
 
 
 def _beyond(names: Sequence[str], place: Sequence[Any], *, descending: bool) -> Q:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseNotModified
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
@@ -34,7 +35,7 @@ from federation.queries import requests as cases
 from portal.api import schemas
 from portal.api.openapi import document
 from portal.api.problems import InsufficientScope, NoSuchOperation, TooLarge, problem
-from portal.middleware import DATABASE_AWAY
+from portal.middleware import DATABASE_AWAY, not_storable
 
 log = logging.getLogger(__name__)
 
@@ -381,6 +382,8 @@ def _failed(request: HttpRequest, error: Exception) -> HttpResponse:
     if isinstance(error, DATABASE_AWAY):
         log.error("database unavailable", exc_info=error)
         return problem(request, ServiceUnavailable("database_unavailable", retry_after=5))
+    if isinstance(error, DataError):
+        return problem(request, _use_refused(request, not_storable(error)))
     log.error("unexpected error in the api", exc_info=error)
     return problem(request, RolegateError("unexpected"))
 
