@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -180,12 +180,21 @@ def search(wanted: AuditSearch, cursor: str = "", *, size: int = PAGE) -> AuditP
     return replace(page, older=_write_cursor(*floor), searched_to=floor[0])
 
 
-def follow(wanted: AuditSearch, after: int, *, size: int = 200) -> list[AuditEvent]:
-    """What has been found since the event number `after`, oldest first: for watching the log live."""
+class Followed(NamedTuple):
+    """What has come, oldest first, and the number of the last event that was looked at: where the next look begins."""
+
+    events: list[AuditEvent]
+    last: int
+
+
+def follow(wanted: AuditSearch, after: int, *, size: int = 200) -> Followed:
+    """What has been found since the event number `after`: for watching the log live. Looks at `WINDOW` events at most."""
+    until = min(newest(), after + WINDOW)  # before the look: what comes meanwhile is for the next one
     rows, _ = _found(wanted)
     if rows is None:
-        return []
-    return list(_with_words(rows.filter(seq__gt=after), wanted).order_by("seq")[:size])
+        return Followed([], max(after, until))
+    events = list(_with_words(rows.filter(seq__gt=after, seq__lte=until), wanted).order_by("seq")[:size])
+    return Followed(events, events[-1].seq if len(events) == size else max(after, until))
 
 
 def newest() -> int:

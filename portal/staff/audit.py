@@ -74,7 +74,7 @@ def search(request: HttpRequest) -> HttpResponse:
         "kinds": sorted(kind.value for kind in Kind),
         "older": listing.page_at(query, found.older) if found else "",
         "newest": audit_log.newest() if found and not query.get("after") else 0,
-        "query": listing.with_changes(query).lstrip("?"),
+        "query": listing.parameters(query),
         "most": audit_export.MOST,
     }
     status = 422 if fault else 200
@@ -87,13 +87,13 @@ def follow(request: HttpRequest) -> HttpResponse:
     """What has come since event `since_seq`: rows to put before the list, and the poller that asks on. For htmx."""
     after = request.GET.get("since_seq", "")
     last = int(after) if after.isdecimal() and len(after) < 19 else audit_log.newest()
-    events = audit_log.follow(_wanted(request.GET), last, size=50)
+    events, last = audit_log.follow(_wanted(request.GET), last, size=50)
     query = request.GET.copy()
     query.pop("since_seq", None)
     context = {
         "lines": list(reversed(_lines(events))),
-        "last": events[-1].seq if events else last,
-        "query": listing.with_changes(query).lstrip("?"),
+        "last": last,
+        "query": listing.parameters(query),
         "now": timezone.now(),
     }
     return page(request, "staff/_audit_new.html", context)

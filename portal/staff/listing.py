@@ -23,9 +23,13 @@ def with_changes(query: QueryDict, **changes: str) -> str:
 
     It leads to the list itself: whoever sorts, filters or pages by keyboard goes on there, and does not begin at the top again.
     """
+    return f"?{parameters(query, **changes)}#list"
+
+
+def parameters(query: QueryDict, **changes: str) -> str:
+    """The parameters of `with_changes` alone, for an address that goes on behind them."""
     kept = {name: value for name, value in query.items() if name not in {"after", *changes} and value}
-    told = {**kept, **{name: value for name, value in changes.items() if value}}
-    return f"?{urlencode(told)}#list"
+    return urlencode({**kept, **{name: value for name, value in changes.items() if value}})
 
 
 def page_at(query: QueryDict, cursor: str) -> str:

@@ -225,13 +225,27 @@ def test_a_full_page_of_words_goes_on_behind_its_last(told, monkeypatch):
 def test_following_shows_what_has_come_since(told):
     told()
     last = audit_log.newest()
-    assert follow(AuditSearch(), last) == []
+    assert follow(AuditSearch(), last) == ([], last)
     told(note="one")
     told(Kind.SIGN_IN)
     told(note="two")
-    assert [event.seq for event in follow(AuditSearch(kinds=("credentials",)), last)] == [2, 4]
-    assert [event.seq for event in follow(AuditSearch(words=("two",)), last)] == [4]
-    assert follow(AuditSearch(person="nobody"), last) == []
+    assert [event.seq for event in follow(AuditSearch(kinds=("credentials",)), last).events] == [2, 4]
+    assert [event.seq for event in follow(AuditSearch(words=("two",)), last).events] == [4]
+    assert follow(AuditSearch(person="nobody"), last) == ([], 4)
+
+
+def test_following_what_is_rare_looks_at_no_event_twice(told, monkeypatch):
+    """Attack, or a tab that is left open: each look would begin where the page was opened, every two seconds, further back each time."""
+    monkeypatch.setattr(audit_log, "WINDOW", 10)
+    for n in range(35):
+        told(note="needle" if n == 32 else "hay")
+    wanted, last, looked = AuditSearch(words=("needle",)), 0, []
+    for _ in range(5):
+        events, last = follow(wanted, last)
+        looked.append(([event.seq for event in events], last))
+    assert looked == [([], 10), ([], 20), ([], 30), ([33], 35), ([], 35)]
+    assert follow(AuditSearch(), 0, size=4).last == 4  # a full answer goes on behind its last event
+    assert follow(AuditSearch(), 99) == ([], 99)
 
 
 def test_an_empty_log_has_no_last_event(db):
