@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +27,15 @@ _NAMES = {
     "nothing": say("nothing"),
 }
 TEXT = _NAMES["text"]
+
+# Without ink, or turning what stands beside it: Unicode's Default_Ignorable_Code_Point, the blank of Braille, and blanks that are
+# no blank. Joiners, the wide blank and the selector of a coloured emoji are for scripts that have them: not beside ASCII.
+_UNSEEN = re.compile(
+    "[\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u2800"
+    "\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "|(?<![^\\x00-\\x7f])[\u200c\u200d\u3000\ufe0f]|[\u200c\u200d](?![^\\x00-\\x7f])"
+)
+MAX_UNSEEN = 100
 
 T = TypeVar("T")
 
@@ -241,6 +251,19 @@ class Fields:
 
     def boolean(self, key: str, *, default: bool) -> bool:
         return self.read(key, Value.boolean, default)
+
+
+def unseen_in(text: str) -> list[tuple[int, str]]:
+    """The lines, from 1, that have a character which nobody sees, each with its first one; at most a hundred of them."""
+    if text.isascii() or _UNSEEN.search(text) is None:
+        return []
+    found: list[tuple[int, str]] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if (unseen := _UNSEEN.search(line)) is not None:
+            found.append((number, unseen[0]))
+        if len(found) >= MAX_UNSEEN:
+            break
+    return found
 
 
 def _first_unreadable(text: str, *, multiline: bool) -> str:

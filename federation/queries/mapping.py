@@ -14,7 +14,7 @@ from federation.aws.arns import parse_role_arn
 from federation.errors import BadRequest
 from federation.flows import assess_mapping
 from federation.flows.assess_mapping import Measure
-from federation.mapping.document import DocumentError, Fault, parse
+from federation.mapping.document import DocumentError, Fault, parse, parse_written
 from federation.mapping.explain import Explanation, explain
 from federation.mapping.patterns import is_glob
 from federation.mapping.rolearn import ACCOUNT_ID
@@ -87,7 +87,7 @@ def sheet(text: str, *, now: datetime, measured: bool = True) -> Sheet:
     faults: tuple[Fault, ...] = ()
     document = None
     try:
-        document = parse(text)
+        document = parse_written(text)
     except DocumentError as error:
         faults = error.faults
     try:

@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 
 from federation.audit import record
 from federation.errors import UnknownProvider
-from federation.flows import publish_mapping
+from federation.flows import assess_mapping, publish_mapping
 from federation.mapping.document import DocumentError
 from federation.models import AuditEvent, AuditHead, MappingRevision, current
 from federation.models.mapping import RevisionIsImmutable
@@ -190,3 +190,17 @@ def test_a_directory_is_published_and_in_force_at_the_next_decision(publish, sig
     publish(cast.DOCUMENT + "directories:\n  - {slug: corp-people, provider: corp, scim: {}}\n")
     with pytest.raises(NotInDirectory):  # it has not pushed anybody yet
         access.decide(alice.pk, arn, now=now)
+
+
+def test_what_nobody_sees_is_published_by_nobody_and_what_is_in_force_stays_so(db, origin, now, monkeypatch):
+    """A revision of an earlier version may have it: it goes on, and the same document again changes nothing."""
+    unseen = cast.DOCUMENT.replace("groups: [contractors]", 'groups: ["con\u3164tractors"]')
+    with pytest.raises(DocumentError, match=r"U\+3164"):
+        publish(unseen, origin, now)
+    with pytest.raises(DocumentError, match=r"U\+3164"):
+        assess_mapping.preview(unseen, author=None, now=cast.NOW)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(publish_mapping, "refuse_unseen", lambda text: None)
+        number = publish(unseen, origin, now).number
+    assert not publish(unseen, origin, now).changed
+    assert current.mapping().number == number
