@@ -126,7 +126,11 @@ def _explain_rule(compiled: CompiledRule, place: Resolved, facts: Facts) -> Rule
     reasons = [_sentence(condition, facts) for condition in compiled.conditions]
     if not compiled.conditions:
         reasons.append(say("has no condition: it counts for everybody"))
-    selected = list(selection(compiled.target.selector, place.account)) if compiled.target.selector else []
+    selected = (
+        list(selection(compiled.target.selector, place.account, compiled.target.fold))
+        if compiled.target.selector
+        else []
+    )
     reasons += [sentence for _, sentence in selected]
     bound = bound_captures(compiled, facts)
     if compiled.denies:

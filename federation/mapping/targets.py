@@ -6,7 +6,7 @@ page that lists roles and the call that mints credentials can never disagree (a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,53 +22,62 @@ NO_CAPTURES: Captures = MappingProxyType({})
 Listing = Mapping[str, CatalogueRole]
 
 
-def selects(selector: AccountSelector | None, account: Account) -> bool:
-    """True if the selector chooses the account; None chooses every one."""
+_Fold = Callable[[str], str]
+"""How two texts are compared: `str` by the letter, `str.casefold` without case."""
+
+
+def selects(selector: AccountSelector | None, account: Account, fold: _Fold = str) -> bool:
+    """True if the selector chooses the account; None chooses every one. `fold`: `str.casefold` for what takes away."""
     return selector is None or (
-        _named(selector, account)
-        and all(_tagged(account, key, values) for key, values in selector.tags.items())
-        and _placed(selector, account)
+        _named(selector, account, fold)
+        and all(_tagged(account, key, values, fold) is not None for key, values in selector.tags.items())
+        and _placed(selector, account, fold)
     )
 
 
-def selection(selector: AccountSelector, account: Account) -> Iterator[tuple[bool, str]]:
+def selection(selector: AccountSelector, account: Account, fold: _Fold = str) -> Iterator[tuple[bool, str]]:
     """Each part of a selector: whether it fits the account, and a sentence that is true of that."""
     who = account.name
     if selector.ids or selector.names:
         names = ", ".join((selector.ids + selector.names)[:10])
-        if _named(selector, account):
+        if _named(selector, account, fold):
             yield True, say("account {account} is one of: {names}", account=who, names=names)
         else:
             yield False, say("account {account} is not one of: {names}", account=who, names=names)
     for key, values in selector.tags.items():
-        if _tagged(account, key, values):
-            yield True, say("account {account} has tag {key}={value}", account=who, key=key, value=account.tags[key])
+        if (value := _tagged(account, key, values, fold)) is not None:
+            yield True, say("account {account} has tag {key}={value}", account=who, key=key, value=value)
         else:
             wanted = either(values[:10])
             yield False, say("account {account} does not have tag {key}={value}", account=who, key=key, value=wanted)
     if selector.organizational_units:
         units = either(selector.organizational_units[:10])
-        if _placed(selector, account):
+        if _placed(selector, account, fold):
             yield True, say("account {account} is in organizational unit {unit}", account=who, unit=units)
         else:
             yield False, say("account {account} is not in organizational unit {unit}", account=who, unit=units)
 
 
-def _named(selector: AccountSelector, account: Account) -> bool:
+def _named(selector: AccountSelector, account: Account, fold: _Fold) -> bool:
     if not selector.ids and not selector.names:
         return True
-    return account.id in selector.ids or any(glob_matches(name, account.name) for name in selector.names)
+    return account.id in selector.ids or any(glob_matches(fold(name), fold(account.name)) for name in selector.names)
 
 
-def _tagged(account: Account, key: str, values: tuple[str, ...]) -> bool:
-    return account.tags.get(key) in values
+def _tagged(account: Account, key: str, values: tuple[str, ...], fold: _Fold) -> str | None:
+    """The account's value that fits, None where none does."""
+    if fold is str:
+        value = account.tags.get(key)
+        return value if value in values else None
+    wanted, folded = fold(key), {fold(value) for value in values}
+    return next((own for name, own in account.tags.items() if fold(name) == wanted and fold(own) in folded), None)
 
 
-def _placed(selector: AccountSelector, account: Account) -> bool:
+def _placed(selector: AccountSelector, account: Account, fold: _Fold) -> bool:
     if not selector.organizational_units:
         return True
     places = (account.organizational_unit, *account.unit_ids)
-    return any(_below(place, unit) for place in places for unit in selector.organizational_units)
+    return any(_below(fold(place), fold(unit)) for place in places for unit in selector.organizational_units)
 
 
 def _below(unit: str, wanted: str) -> bool:
@@ -85,14 +94,14 @@ class Chosen:
         self._all = frozenset(accounts)
         self._known: dict[object, frozenset[str]] = {}
 
-    def ids(self, selector: AccountSelector | None) -> frozenset[str]:
+    def ids(self, selector: AccountSelector | None, fold: _Fold = str) -> frozenset[str]:
         """Account ids. Two threads may work out the same answer at once; it is the same answer."""
         if selector is None:
             return self._all
-        key = (selector.ids, selector.names, tuple(sorted(selector.tags.items())), selector.organizational_units)
+        key = (selector.ids, selector.names, tuple(sorted(selector.tags.items())), selector.organizational_units, fold)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = frozenset(a.id for a in self.accounts.values() if selects(selector, a))
+            found = self._known[key] = frozenset(a.id for a in self.accounts.values() if selects(selector, a, fold))
         return found
 
 
@@ -121,15 +130,16 @@ class CompiledTarget:
         self._ids: frozenset[str] | None = None
         self._denies = denies
         # IAM does not tell role names apart by case. A deny compares likewise, lest "administrator" slip past a deny of
-        # "Administrator"; an allow gives exactly what it says.
-        self._fold = str.casefold if denies else str
+        # "Administrator"; an allow gives exactly what it says. And whoever may tag or name accounts in AWS must not get
+        # one of them out of a deny by writing Production for production.
+        self.fold: _Fold = str.casefold if denies else str
         self.exact = tuple(role for role in target.roles if not is_glob(role))
-        self._exact = frozenset(self._fold(role) for role in self.exact)
+        self._exact = frozenset(self.fold(role) for role in self.exact)
         self._glob_texts = frozenset(role for role in target.roles if is_glob(role))
         self._globs = tuple(_compile_glob(role, fold=denies) for role in target.roles if is_glob(role))
         templates = tuple(parse_template(arn) for arn in target.arns)
         self.literals = tuple(dict.fromkeys(t.parts[0][0] for t in templates if not t.fields))
-        self._literal_set = frozenset(self._fold(arn) for arn in self.literals)
+        self._literal_set = frozenset(self.fold(arn) for arn in self.literals)
         self._templates = tuple(t for t in templates if t.fields)
         self._shapes: tuple[Any, ...] | None = None
         self._everything = denies and not target.roles and not target.arns
@@ -139,14 +149,14 @@ class CompiledTarget:
     def accounts(self) -> frozenset[str]:
         """Ids of the document's accounts that the target's selector chooses."""
         if self._ids is None:
-            self._ids = self._chosen_by.ids(self.selector)
+            self._ids = self._chosen_by.ids(self.selector, self.fold)
         return self._ids
 
     def chooses(self, account: Account) -> bool:
         """True if the account selector fits; accounts that only the catalogue knows are asked each time."""
         if account.id in self._chosen_by.accounts:
             return account.id in self.accounts
-        return selects(self.selector, account)
+        return selects(self.selector, account, self.fold)
 
     def covers(
         self, arn: RoleArn, account: Account, listing: Listing | None, bound: Sequence[Captures]
@@ -160,13 +170,13 @@ class CompiledTarget:
             return None
         if self._everything:
             return NO_CAPTURES
-        if self._names(arn, known=self._denies or listing is not None) or self._fold(str(arn)) in self._literal_set:
+        if self._names(arn, known=self._denies or listing is not None) or self.fold(str(arn)) in self._literal_set:
             return bound[0] if bound else NO_CAPTURES
         return next((c for t in self._templates for c in bound if self._is(render(t, c), arn)), None)
 
     def might_cover(self, arn: RoleArn) -> bool:
         """True if the role could be meant, accounts and captures aside."""
-        if self._everything or self._names(arn, known=True) or self._fold(str(arn)) in self._literal_set:
+        if self._everything or self._names(arn, known=True) or self.fold(str(arn)) in self._literal_set:
             return True
         if not self._templates:
             return False
@@ -232,18 +242,18 @@ class CompiledTarget:
 
     def _names(self, arn: RoleArn, *, known: bool) -> bool:
         """True if `roles` names the role; a bare name means the role at any path once the listing (or a deny) has it."""
-        qualified = self._fold(arn.qualified)
+        qualified = self.fold(arn.qualified)
         if qualified in self._exact:
             return True
         if not known:
             return False
-        name = self._fold(arn.name)
+        name = self.fold(arn.name)
         if name in self._exact:
             return True
         return any(glob.fullmatch(arn.qualified if pathed else arn.name) for glob, pathed in self._globs)
 
     def _is(self, rendered: str | None, arn: RoleArn) -> bool:
-        return rendered is not None and self._fold(rendered) == self._fold(str(arn))
+        return rendered is not None and self.fold(rendered) == self.fold(str(arn))
 
 
 def _compile_glob(role: str, *, fold: bool) -> tuple[Any, bool]:

@@ -9,6 +9,7 @@ import pytest
 
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
+from federation.mapping.explain import explain
 from federation.mapping.rules import Approval, GroupMatch, Rule, Target, When
 from tests.cast import DEV, DOCUMENT, NOW, PROD, STAGING, identity, role
 from tests.mapping.kit import listing, mapping
@@ -320,3 +321,34 @@ def test_a_rule_without_exactly_one_effect_is_not_compiled():
     for rule in (Rule("r", When()), Rule("r", When(), Target(("R",)), Target(("R",)))):
         with pytest.raises(ValueError, match="exactly one of allow and deny"):
             compile_mapping(Document(rules=(rule,)))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    ["tags: {environment: production}", "tags: {Environment: [x, Production]}", 'names: ["shop-*"]', "organizational_units: [/Prod]",
+     'organizational_units: ["/pr*/shop"]'],
+)  # fmt: skip
+def test_a_deny_finds_its_accounts_whatever_the_case_and_an_allow_by_the_letter(chosen):
+    """Attack: whoever may tag accounts in AWS writes Production for production, and the deny of production is gone."""
+    account = f'{{id: "{PROD}", name: Shop-prod, tags: {{environment: PRODUCTION}}, organizational_unit: /prod/Shop}}'
+    text = f"""\
+version: 1
+accounts: [{account}]
+mapping:
+  - {{name: give, when: {{groups: [engineering]}}, allow: {{roles: [ReadOnly]}}}}
+  - {{name: no, when: {{groups: [engineering]}}, deny: {{accounts: {{{chosen}}}}}}}
+"""
+    who, arn = identity(groups=("engineering",)), f"arn:aws:iam::{PROD}:role/ReadOnly"
+    denying = compile_mapping(parse(text))
+    assert denying.verdict(who, arn, NOW).code == "denied_by_rule"
+    assert denying.decide(who, NOW).denied == ((arn, "no"),)
+    story = explain(denying, who, arn, NOW, {})
+    assert [rule.matched for rule in story.rules] == [True, True]
+    allowing = compile_mapping(
+        parse(
+            text.replace("deny:", "allow:").replace(
+                f"{{accounts: {{{chosen}", f"{{roles: [Admin], accounts: {{{chosen}"
+            )
+        )
+    )
+    assert allowing.verdict(who, f"arn:aws:iam::{PROD}:role/Admin", NOW).code == "no_matching_rule"
