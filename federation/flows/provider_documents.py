@@ -237,6 +237,15 @@ def _store(slug: str, saml: SamlProvider, document: str, metadata: IdpMetadata, 
                 certificates_before=said.get("certificates", []),
                 **says,
             )
+    if said and not saml.metadata_certificate and _is_believed_anew(said, says):
+        # Attack: whoever may write at that address adds a key of their own. What is pinned has said that it is the provider's.
+        log.error("provider_documents_changed", provider=slug, source=saml.metadata_url, before=said, now=says)
+
+
+def _is_believed_anew(said: dict[str, Any], says: dict[str, Any]) -> bool:
+    """Whether metadata name somebody who was not believed before, or send people elsewhere; that a key has gone is neither."""
+    new_keys = set(says["certificates"]) - set(said["certificates"])
+    return bool(new_keys) or any(said[name] != says[name] for name in ("entity_id", "sso_url", "slo_url"))
 
 
 def _said(before: ProviderMetadata | None, saml: SamlProvider) -> dict[str, Any]:

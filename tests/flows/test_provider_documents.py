@@ -154,6 +154,51 @@ def test_whom_we_believe_is_in_the_audit_log_when_it_changes_and_only_then(corp,
     assert (second["provider"], second["source"]) == ("corp", host.url)
 
 
+def alerts(caplog):
+    return [
+        line.msg
+        for line in caplog.records
+        if line.levelname == "ERROR" and "provider_documents_changed" in line.getMessage()
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"keys": (("signing", kit.pair().bare), ("signing", kit.pair("next").bare))},
+        {"keys": (("signing", kit.pair("next").bare),)},
+        {"entity_id": "https://idp.example.com/new"},
+    ],
+    ids=["one more key", "another key", "another name"],
+)
+def test_somebody_new_whom_we_believe_is_told_aloud_at_once(corp, host, caplog, changed):
+    """Attack: whoever may write at the address adds a key of their own, and signs in as anybody. Only TLS stands before that."""
+    read = corp()
+    read()
+    host.body = kit.metadata_xml(valid_until=kit.at(30 * 86_400)).encode()
+    read(HOUR)
+    assert alerts(caplog) == []  # the first copy, and one that says the same
+    host.body = kit.metadata_xml(**changed).encode()
+    read(2 * HOUR)
+    assert len(alerts(caplog)) == 1
+    read(3 * HOUR)
+    assert len(alerts(caplog)) == 1
+
+
+def test_a_key_that_goes_is_no_alert_and_neither_is_what_is_signed_with_the_pinned_one(corp, host, caplog):
+    read = corp()
+    host.body = kit.metadata_xml(keys=(("signing", kit.pair().bare), ("signing", kit.pair("next").bare))).encode()
+    read()
+    host.body = kit.metadata_xml().encode()
+    read(HOUR)
+    host.body = signed()
+    read = corp(metadata_url=host.url, metadata_certificate=kit.pair().certificate)
+    read(2 * HOUR)
+    host.body = signed(keys=(("signing", kit.pair().bare), ("signing", kit.pair("next").bare)))
+    read(4 * HOUR)
+    assert alerts(caplog) == []
+
+
 # --- The last good copy -----------------------------------------------------------------------------
 
 
