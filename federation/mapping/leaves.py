@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from federation.mapping.durations import parse_duration
-from federation.mapping.patterns import MAX_PATTERN, PatternError, compile_expression, glob_expression, is_glob
+from federation.mapping.patterns import MAX_PATTERN, PatternError, glob_expression, is_glob, program_size
 from federation.mapping.reading import Value, quoted
 from federation.mapping.regions import KNOWN, PARTITIONS, is_region, partition_of
 from federation.mapping.rolearn import ACCOUNT_ID, ROLE_SEGMENT, is_reserved_name
@@ -363,10 +363,20 @@ def group_match(value: Value) -> GroupMatch | None:
 def _checked(value: Value, match: GroupMatch) -> GroupMatch | None:
     if match.kind == "exact":
         return match
+    if value.report.is_full:
+        return None  # it was said once, and refused is the whole
+    expression = match.pattern if match.kind == "regex" else glob_expression(match.pattern)
     try:
-        compile_expression(match.pattern if match.kind == "regex" else glob_expression(match.pattern))
+        size = program_size(expression)
     except PatternError as error:
         value.fault(_not_usable(match, error))
+        return None
+    if value.report.weigh(expression, size):
+        value.fault(
+            say(
+                "the expressions and globs up to here are too large together; use smaller counts in {{…}}, or fewer of them"
+            )
+        )
         return None
     return match
 

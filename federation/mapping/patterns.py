@@ -13,6 +13,9 @@ from federation.mapping.rules import GroupMatch
 MAX_PATTERN = 1_024
 MAX_PROGRAM = 20_000
 """Instructions of one compiled expression. `(a{1000}){…}` is short to write and large to run."""
+MAX_PROGRAMS = 1_000_000
+"""Instructions of all expressions of a document. A large company's 20,000 globs have some 600,000."""
+_LARGE = 2_000  # instructions of an expression, above which few are kept: of drafts, everybody has others
 
 
 class PatternError(ValueError):
@@ -30,9 +33,34 @@ def _options(max_mem: int) -> Any:
     return options
 
 
-@lru_cache(maxsize=32_768)
+class _Large(Exception):
+    """The expression is not one of which thousands are kept."""
+
+
 def compile_expression(pattern: str) -> Any:
     """The compiled RE2 expression. Raises PatternError; use `fullmatch` on what it returns."""
+    try:
+        return _small(pattern)
+    except _Large:
+        return _compiled(pattern)
+
+
+def program_size(pattern: str) -> int:
+    """Instructions of a compiled expression: what it costs in memory, some 20 bytes each. Raises PatternError."""
+    return int(compile_expression(pattern).programsize)
+
+
+@lru_cache(maxsize=32_768)
+def _small(pattern: str) -> Any:
+    """Kept where it is small. Raises PatternError, _Large."""
+    compiled = _compiled(pattern)
+    if int(compiled.programsize) > _LARGE:
+        raise _Large
+    return compiled
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
     try:
         compiled = re2.compile(pattern, _options(8 << 20))
         size = int(compiled.programsize)

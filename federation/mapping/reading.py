@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from federation.errors import BadRequest
+from federation.mapping.patterns import MAX_PROGRAMS
 from federation.mapping.yamltree import Node
 from federation.said import say
 
@@ -78,6 +79,21 @@ class Report:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self._expressions: set[str] = set()
+        self._programs = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the document's expressions are too large together: no further one is to be compiled."""
+        return self._programs > MAX_PROGRAMS
+
+    def weigh(self, expression: str, size: int) -> bool:
+        """Count a compiled expression, each once. True for the one by which it becomes too much."""
+        if expression in self._expressions:
+            return False
+        self._expressions.add(expression)
+        self._programs += size
+        return self.is_full
 
     def add(self, path: str, line: int, message: str) -> None:
         # Bounded: a hostile document of a million faults must not become an answer of a gigabyte.

@@ -7,6 +7,8 @@ import tracemalloc
 
 import pytest
 
+from federation.mapping import patterns
+from federation.mapping.document import DocumentError, parse
 from tests.mapping.kit import faults
 
 LAUGHS = "a: &a [x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nversion: 1\n"
@@ -64,3 +66,46 @@ def test_the_line_of_a_syntax_error_is_told():
 
 def test_a_merge_key_is_just_an_unknown_key():
     assert faults("version: 1\n<<: {mapping: []}")[0].message.startswith("unknown key")
+
+
+def heavy(number):
+    """200 characters to write, 18,000 instructions to keep."""
+    return f"^(?:{'|'.join(f'{letter}{{900}}' for letter in 'abcdefghijklmnopqrst')})x{number}$"
+
+
+@pytest.mark.parametrize("where", ["groups", "roles"])
+def test_expressions_that_are_small_one_by_one_and_large_together(where, monkeypatch):
+    """Attack: 65 KB of rules, typed into a draft, cost 435 MB and five seconds; 2 MB of them, the worker."""
+    compiled = []
+    real = patterns.re2.compile
+    monkeypatch.setattr(patterns.re2, "compile", lambda *args: compiled.append(args[0]) or real(*args))
+    heavies = (
+        f"  - {{name: r{n}, when: {{groups: [{{regex: '{heavy(n)}'}}]}}, allow: {{roles: [R]}}}}\n"
+        if where == "groups"
+        else f"  - {{name: r{n}, when: {{groups: ['{n}{'*a' * 400}']}}, allow: {{roles: [R]}}}}\n"
+        for n in range(2_000)
+    )
+    with pytest.raises(DocumentError) as refused:
+        parse("version: 1\nmapping:\n" + "".join(heavies))
+    (fault,) = refused.value.faults
+    assert "together" in fault.message
+    assert len(compiled) < 1_300  # what comes behind is not even compiled
+
+
+def test_what_a_large_company_has_is_far_from_that():
+    rules = "".join(
+        f"  - {{name: r{n}, when: {{groups: [{{regex: '^aws-(?P<account>[0-9]{{12}})-team{n}-(?P<role>[A-Za-z0-9]+)$'}}, 'team{n}-*']}}, "
+        "allow: {roles: [R]}}\n"
+        for n in range(2_000)
+    )
+    assert len(parse("version: 1\nmapping:\n" + rules).rules) == 2_000
+
+
+def test_large_expressions_are_not_all_kept():
+    """Attack: draft after draft, each with other ones, until the process has no memory left."""
+    before = patterns._small.cache_info().currsize
+    for number in range(20):
+        patterns.compile_expression(heavy(number))
+    assert patterns._small.cache_info().currsize == before
+    assert patterns._compiled.cache_info().maxsize <= 256
+    assert patterns.compile_expression(heavy(3)) is patterns.compile_expression(heavy(3))
