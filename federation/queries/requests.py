@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Case as Case_
+from django.db.models import Exists, IntegerField, OuterRef, Prefetch, Q, QuerySet, When
 
 from federation.aws.arns import parse_role_arn
 from federation.errors import NotFound
@@ -122,15 +124,29 @@ def mine(person_id: UUID, *, now: datetime, before: datetime | None = None) -> t
 def waiting(person_id: UUID, *, now: datetime) -> list[Case]:
     """What waits for this person: requests that they may decide on, oldest first, and break-glasses that they may review.
 
-    A constant number of queries. Looks at the two hundred that have waited longest.
+    A constant number of queries. Looks at the two hundred that have waited longest, of those that the rules they were asked
+    under let this person decide on; reviews come behind.
     """
     who = decider(person_id, now=now)
-    pending = Q(items__state=RequestedRole.State.PENDING, expires_at__gt=now)
+    # Attack: a flood of what others decide on, or a pile that nobody reviews, fills the list, and what waits behind is not seen.
+    mine = Q(items__rule__in=_decided_by(who))
+    pending = Q(items__state=RequestedRole.State.PENDING, expires_at__gt=now) & mine
     unreviewed = Q(kind=AccessRequest.Way.BREAK_GLASS, reviewed_at=None)
-    rows = list(_requests().filter(pending | unreviewed).distinct().order_by("created_at")[:_MOST_WAITING])
+    if not staff_rights.powers_of(who.identity, who.mapping).may(Capability.REVIEW_REQUESTS):
+        unreviewed &= mine
+    is_review = Case_(When(kind=AccessRequest.Way.BREAK_GLASS, then=1), default=0, output_field=IntegerField())
+    found = _requests().filter(pending | unreviewed).exclude(person=who.person).annotate(is_review=is_review).distinct()
+    rows = list(found.order_by("is_review", "created_at")[:_MOST_WAITING])
     weighed = weigh([item for row in rows for item in _items(row)], who.mapping, now=now)
     cases = [_case(row, who, weighed, who.mapping, now) for row in rows]
     return [case for case in cases if case.decidable or case.may_review]
+
+
+def _decided_by(who: Decider) -> list[str]:
+    """The names of the rules whose approval takes this person's yes."""
+    compiled = who.mapping.compiled
+    may = cache(lambda approval: compiled.may_approve(who.identity, approval))  # few approvals, in many rules
+    return [rule.name for rule in compiled.document.rules if rule.approval is not None and may(rule.approval)]
 
 
 def decided(person_id: UUID, *, now: datetime) -> list[Case]:

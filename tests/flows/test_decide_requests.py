@@ -8,7 +8,7 @@ from django.db import connection
 
 from federation.errors import AccessDenied, ApprovalRequired, MayNotDecide, NotFound, RequestRefused, RequestStale
 from federation.flows import decide_requests
-from federation.models import Person, RequestedRole
+from federation.models import AccessRequest, Person, RequestedRole
 from federation.models.requests import Letter
 from federation.queries import requests as cases
 from tests import cast
@@ -335,6 +335,45 @@ def test_the_queue_has_what_one_may_decide_on_and_nothing_else(desk, django_asse
         [OPERATOR]
     ]
     assert cases.waiting(asker.pk, now=desk.now) == []
+
+
+def flood(desk, person, arn, rule, *, kind="approval", state="pending", many=250):
+    """As many requests of one person as nobody decides on in a morning, all older than what is asked next."""
+    made = AccessRequest.objects.bulk_create(
+        AccessRequest(
+            person=person, kind=kind, reason="again", duration=1800, created_at=desk.now, expires_at=desk.now + timedelta(days=3)
+        )
+        for _ in range(many)
+    )  # fmt: skip
+    RequestedRole.objects.bulk_create(
+        RequestedRole(request=one, person=person, role_arn=arn, rule=rule, state=state) for one in made
+    )
+    desk.forward(seconds=1)
+
+
+def test_a_flood_of_what_others_decide_on_hides_nothing_from_the_queue(desk):
+    """Attack: five colleagues ask for fifty roles each, and nobody else's requests are seen by anybody."""
+    flood(desk, desk.person(alice()), ADMIN, "admins-by-request")
+    wanted = desk.ask(desk.person(cast.identity("sam", groups=("engineering",))), OPERATOR)
+    on_call = desk.person(cast.identity("uma", groups=("on-call-berlin",)))
+    assert [case.request.pk for case in cases.waiting(on_call.pk, now=desk.now)] == [wanted.pk]
+
+
+def test_nor_does_a_pile_of_break_glasses_that_nobody_has_reviewed(desk):
+    flood(desk, desk.person(erin()), BREAKER, "in-an-emergency", kind="break_glass", state="approved")
+    wanted = desk.ask(desk.person(alice()))
+    shown = cases.waiting(desk.person(dana()).pk, now=desk.now)
+    assert wanted.pk in [case.request.pk for case in shown if case.decidable]
+    assert any(case.may_review for case in shown)
+    staff = cases.waiting(desk.person(carol()).pk, now=desk.now)  # may review, and decides on nothing
+    assert staff and all(case.may_review for case in staff)
+
+
+def test_ones_own_requests_take_no_place_in_ones_queue(desk):
+    lead = desk.person(cast.identity("lee", groups=("engineering", "sre-leads"), mfa=True))
+    flood(desk, lead, ADMIN, "admins-by-request")
+    wanted = desk.ask(desk.person(alice()))
+    assert [case.request.pk for case in cases.waiting(lead.pk, now=desk.now)] == [wanted.pk]
 
 
 def test_a_request_is_seen_by_those_concerned_and_by_nobody_else(desk):
