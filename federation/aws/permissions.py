@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from federation.aws.managed_policies import NAMED, meaning
+
 Level = Literal["read", "change", "all"]
 
 ADMINISTRATOR: Final = "AdministratorAccess"
@@ -26,7 +28,6 @@ _KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
         for name in ("ReadOnlyAccess", "ViewOnlyAccess", "SecurityAudit")
     },
 }  # fmt: skip
-_NAMED = re.compile(r"(?:Amazon|AWS)?(?P<service>[A-Za-z0-9]+?)_?(?P<level>ReadOnly|Full)Access\Z")
 # How API actions that change nothing begin (the access levels List and Read of AWS's service authorization reference).
 _READS = re.compile(
     r"(?:Get|List|Describe|BatchGet|BatchDescribe|Head|Lookup|Search|Scan|Query|Select|View|Check|Preview|Estimate|Simulate|Filter|Discover|Read)(?:[A-Z*?]|\Z)"
@@ -50,6 +51,11 @@ class Policy:
     def of_aws(self) -> bool:
         """Whether AWS wrote it: then it is the same everywhere, and public."""
         return bool(_AWS.match(self.arn))
+
+    @property
+    def meaning(self) -> str:
+        """What AWS means by a policy of its own, in one line; "" for any other, and where its name says all that is known."""
+        return meaning(self.name) if self.of_aws else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,7 @@ def _statements(policy: Policy) -> list[Mapping[str, Any]] | None:
         return None
     if policy.name in _KNOWN:
         return [_KNOWN[policy.name]]
-    named = _NAMED.match(policy.name)
+    named = NAMED.match(policy.name)
     if named is None or named["service"].lower() not in _PREFIXES:
         return None
     actions = ["*"] if named["level"] == "Full" else ["Get*", "List*", "Describe*"]

@@ -24,6 +24,19 @@ class RolePermissions:
         """Each policy with its text as people read it, "" where it is not known."""
         return [(policy, _pretty(policy.document)) for policy in self.policies]
 
+    @property
+    def meant(self) -> list[Policy]:
+        """The policies that AWS has written and that are said in one line each; none where the role is an administrator anyway."""
+        if self.summary.administrator:
+            return []
+        return [policy for policy in self.policies if policy.meaning and not policy.boundary]
+
+    @property
+    def unsaid(self) -> list[str]:
+        """The names of policies whose text is not known, and that are not said in a line either."""
+        said = {policy.name for policy in self.meant}
+        return [name for name in self.summary.unread if name not in said]
+
 
 UNKNOWN = RolePermissions(known=False, policies=(), summary=Permissions())
 

@@ -22,7 +22,7 @@ from federation.models import current
 from federation.models.accounts import Role
 from federation.models.audit import AuditEvent
 from federation.models.requests import AccessRequest, RequestedRole
-from federation.queries import keyset, permissions
+from federation.queries import AccountRoles, RoleLine, keyset, permissions
 from federation.queries.permissions import UNKNOWN, RolePermissions
 
 PAGE = 25
@@ -228,6 +228,29 @@ def wishes(grants: Sequence[Grant]) -> list[Wish]:
     said = dict(Role.objects.filter(arn__in=arns).values_list("arn", "description"))
     can = permissions.of_roles(arns)
     return [Wish(grant, said.get(grant.role_arn, ""), can[grant.role_arn]) for grant in grants]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A role that somebody may ask for, with what is known of it as of a `Wish`."""
+
+    line: RoleLine
+    about: str
+    can: RolePermissions
+
+
+def choices(accounts: Iterable[AccountRoles]) -> list[tuple[AccountRoles, list[Choice]]]:
+    """The roles of these accounts that need an approval, by account; accounts without any are left out. Two queries."""
+    lines = [(account, [line for line in account.roles if line.needs_approval]) for account in accounts]
+    arns = [line.arn for _, found in lines for line in found]
+    rows = Role.objects.filter(arn__in=arns, present=True).values_list("arn", "description", "policies")
+    known = {arn: (description, policies) for arn, description, policies in rows}
+    can = permissions.of_held(arns, {arn: policies for arn, (_, policies) in known.items()})
+    return [
+        (account, [Choice(line, known.get(line.arn, ("",))[0], can[line.arn]) for line in found])
+        for account, found in lines
+        if found
+    ]
 
 
 @dataclass(frozen=True, slots=True)

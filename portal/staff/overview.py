@@ -20,7 +20,7 @@ from portal.staff import charts
 from portal.staff.catalogue import SEVERITY_WORDS
 from portal.staff.guard import powers_in, scope, staff
 from portal.staff.page import page
-from portal.staff.provider_words import REASONS
+from portal.staff.reason_words import WORDS
 
 DAYS: Final = 30
 _SHOWN_CAUSES: Final = 8
@@ -79,9 +79,6 @@ def _place(request: HttpRequest, area: str) -> str:
     return reverse(name) if name and powers_in(request).may(capability) else ""
 
 
-_OF_TESTS = frozenset({"in_response_to_unknown"})  # whose words are for somebody who tries a provider
-
-
 def _history(now: Any) -> dict[str, Any]:
     """Charts of the last thirty days, out of the log's daily figures."""
     sign_ins = audit_log.per_day(["sign_in"], until=now, days=DAYS)
@@ -92,6 +89,6 @@ def _history(now: Any) -> dict[str, Any]:
     return {
         "sign_ins": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in sign_ins], [_("went well"), _("refused or failed")]),
         "used": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in used], [_("went well"), _("refused or failed")]),
-        "causes": [(reason or "?", "" if reason in _OF_TESTS else REASONS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
+        "causes": [(reason or "?", WORDS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
         "since": since, "days": DAYS,
     }  # fmt: skip

@@ -218,12 +218,9 @@ def _choose(request: HttpRequest, now: datetime) -> HttpResponse:
     listed = queries.my_roles(person_of(request), now=now)
     if listed.problem is not None:
         raise listed.problem
-    accounts = [
-        (account, [role for role in account.roles if role.needs_approval])
-        for account in listed.accounts
-        if any(role.needs_approval for role in account.roles)
-    ]
-    return render(request, "portal/request_choose.html", {"here": "requests", "accounts": accounts})
+    return render(
+        request, "portal/request_choose.html", {"here": "requests", "accounts": cases.choices(listed.accounts)}
+    )
 
 
 def _form(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any = None) -> HttpResponse:

@@ -1,6 +1,7 @@
 """What policies come to, in a few words: never less than they give, and what is not understood is named."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -159,3 +160,25 @@ def test_no_policy_is_nothing():
 @given(st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["Statement", "Effect", "Action", "NotAction", "Resource", "Condition"]), inner, max_size=4), max_leaves=12))  # fmt: skip
 def test_whatever_a_document_says_there_is_an_answer(document):
     assert isinstance(summary([Policy("any", document=json.dumps(document))]), Permissions)
+
+
+JOB_FUNCTIONS = (
+    "AdministratorAccess", "Billing", "DatabaseAdministrator", "DataScientist", "NetworkAdministrator", "PowerUserAccess",
+    "ReadOnlyAccess", "SecurityAudit", "SupportUser", "SystemAdministrator", "ViewOnlyAccess",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOB_FUNCTIONS)
+def test_each_of_aws_job_functions_is_said_in_a_line(name):
+    assert re.fullmatch(r"[A-Z][^\n]{20,110}\.", Policy(name, f"{AWS}job-function/{name}").meaning)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy("Billing", "arn:aws:iam::111122223333:policy/Billing"), Policy("Billing"),
+        Policy("AWSProtonDeveloperAccess", AWS + "AWSProtonDeveloperAccess"),
+    ],
+)  # fmt: skip
+def test_a_policy_of_somebody_elses_under_such_a_name_is_not_said_so(policy):
+    assert policy.meaning == ""

@@ -296,6 +296,51 @@ def test_what_a_role_may_do_is_said_before_it_is_asked_for(asker, policies):
     assert b"<html" not in piece.content
 
 
+def test_the_first_step_says_what_each_role_does_too(asker, policies):
+    Role.objects.filter(arn=OPERATOR).update(description="Restart and <b>scale</b>")
+    options = {
+        option.find("input")["value"]: option for option in soup(asker.get("/requests/new")).select(".choices .option")
+    }
+    assert set(options) == {ADMIN, OPERATOR, BREAKER}
+    said = {arn: option.get_text(" ", strip=True) for arn, option in options.items()}
+    assert "Everything in the account: an administrator" in said[ADMIN]
+    assert "Restart and <b>scale</b>" in said[OPERATOR]
+    assert re.search(r"Changes ec2 .*Reads s3", said[OPERATOR])
+    assert "has not been read from AWS yet" in said[BREAKER]
+    box = options[OPERATOR].find("input")
+    assert "scale" in options[OPERATOR].find(id=box["aria-describedby"]).get_text()
+    assert not options[OPERATOR].select("details")  # their texts are one step further
+
+
+def test_aws_own_policies_are_said_in_a_line(asker, policies):
+    aws = "arn:aws:iam::aws:policy/"
+    held = [
+        {"name": name, "arn": arn, "document": "", "boundary": False}
+        for name, arn in (
+            ("NetworkAdministrator", aws + "job-function/NetworkAdministrator"), ("ViewOnlyAccess", aws + "job-function/ViewOnlyAccess"),
+            ("AmazonSageMakerFullAccess", aws + "AmazonSageMakerFullAccess"), ("AWSProtonDeveloperAccess", aws + "AWSProtonDeveloperAccess"),
+        )
+    ]  # fmt: skip
+    Role.objects.filter(arn=OPERATOR).update(policies=held)
+    can = soup(asker.get(f"/requests/new?role={OPERATOR}")).select_one(".can").get_text(" ", strip=True)
+    assert "NetworkAdministrator Sets up and changes networks" in can
+    assert "ViewOnlyAccess Lists what there is in every service, and not what is stored there." in can
+    assert "AmazonSageMakerFullAccess Everything in SageMaker." in can
+    assert "whose text is not known here: AWSProtonDeveloperAccess" in can
+    where = f"/roles/{OPERATOR.split(':')[4]}/Operator/policies"
+    assert "Sets up and changes networks" in text_of(asker.get(where))
+    german = text_of(asker.get(where, headers={"accept-language": "de"}))
+    assert "Richtet Netze ein" in german
+
+
+def test_the_first_step_costs_the_same_queries_however_much_can_be_asked_for(
+    asker, policies, django_assert_max_num_queries
+):
+    asker.get("/requests/new")
+    with django_assert_max_num_queries(8):
+        asker.get("/requests/new")
+
+
 def test_whoever_decides_sees_what_the_role_may_do_and_reads_its_policies(asker, lead, policies, signed_in):
     page = page_of(ask(asker))
     said = soup(lead.get(page)).select_one(".can")
