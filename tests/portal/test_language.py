@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.template import Context, Template
 from django.utils import timezone, translation
 
 from federation import queries
@@ -158,3 +159,42 @@ def test_nothing_in_the_catalogues_is_left_in_english_or_guessed(language):
         assert all(said), entry
         asked = set(holes.findall(entry[: entry.index("\nmsgstr")]))
         assert all(asked == set(holes.findall(one)) for one in said[-1:]), entry
+
+
+_SENTENCE = re.compile(r"\{% blocktranslate(?P<options>[^%]*)%\}(?P<text>.*?)\{% endblocktranslate %\}", re.DOTALL)
+# Names and numbers that count nothing: of a revision, an event, a line of the document.
+_NO_COUNT = re.compile(
+    r"(?:revision|force|story|finding|fault|rule|line)\.(?:number|line|revision|first|statement)|event\.seq|draft\.base|in_force"
+)
+_NO_NUMBER = {
+    "platform", "base", "client_id", "status", "name", "result.directory", "line.account.provider", "confirmation", "access.groups_from",
+    "word", "right", "asked", "account.name",
+}  # fmt: skip
+
+
+def test_a_count_in_a_sentence_has_its_thousands_apart():
+    """Django fills numbers in as they are: 12345 people. Each goes through `figure`, and the number that chooses the plural is not shown."""
+    bare = []
+    for path in sorted((settings.BASE_DIR / "portal" / "templates").rglob("*.html")):
+        for sentence in _SENTENCE.finditer(path.read_text(encoding="utf-8")):
+            options = dict(re.findall(r"(\w+)=((?:\"[^\"]*\"|[^\s\"])+)", sentence["options"]))
+            counted = re.search(r"\bcount (\w+)=", sentence["options"])
+            for hole in set(re.findall(r"\{\{ (\w+) \}\}", sentence["text"])):
+                value = options.get(hole, hole)
+                is_said = "|" in value and not value.endswith("|length") and not re.search(r"\|minus:\d+$", value)
+                if not is_said and value not in _NO_NUMBER and not _NO_COUNT.fullmatch(value):
+                    bare.append(f"{path.name}: {hole} in {sentence['text'][:60]!r}")
+                if counted and counted[1] == hole:
+                    bare.append(f"{path.name}: {hole} in {sentence['text'][:60]!r}")
+    assert bare == []
+
+
+def test_thousands_are_apart_as_the_language_writes_them():
+    sentence = Template(
+        "{% load i18n rolegate %}{% blocktranslate with number=people|figure count n=people %}{{ number }} person{% plural %}{{ number }} people{% endblocktranslate %}"
+    )
+    said = {}
+    for language in ("en", "de", "ja"):
+        with translation.override(language):
+            said[language] = sentence.render(Context({"people": 12_345}))
+    assert said == {"en": "12,345 people", "de": "12.345 Personen", "ja": "12,345 人"}

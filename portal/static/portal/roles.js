@@ -18,6 +18,7 @@ function start(index) {
   const badges = [...document.querySelectorAll("template[data-environment]")].map((template) => template.content);
   const words = document.getElementById("words").dataset;
   const own = document.getElementById("roles-words").dataset;
+  const figures = new Intl.NumberFormat(document.documentElement.lang || undefined);
   const before = { count: count.textContent, none: none.hidden };
   for (const element of document.querySelectorAll("[data-needs-script]")) element.hidden = false;
 
@@ -130,7 +131,7 @@ function start(index) {
     list.hidden = Boolean(query);
     none.hidden = query ? hits.length > 0 : before.none;
     const sentence = hits.length > MOST ? own.first : words.rolesFound;
-    count.textContent = query ? sentence.replace("{shown}", hits.length).replace("{total}", hay.length) : before.count;
+    count.textContent = query ? sentence.replace("{shown}", figures.format(hits.length)).replace("{total}", figures.format(hay.length)) : before.count;
     clearTimeout(waiting);
     waiting = setTimeout(follow, PAUSE);
     performance.measure("roles-search", "roles-key");
