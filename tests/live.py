@@ -22,6 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+from uuid import UUID
 
 import boto3
 import psycopg
@@ -199,16 +200,29 @@ class Gateway:
 
     def audit(self, kind: str = "") -> list[dict[str, Any]]:
         """The audit log's events, oldest first, of one kind where one is given. Out of the table: `manage.py` takes seconds to start."""
-        query = f"SELECT {', '.join(AUDIT_COLUMNS)} FROM federation_auditevent ORDER BY seq"
-        rows: list[tuple[Any, ...]]
+        rows = self.rows(f"SELECT {', '.join(AUDIT_COLUMNS)} FROM federation_auditevent ORDER BY seq")
+        events = [dict(zip(AUDIT_COLUMNS, row, strict=True)) for row in rows]
+        for event in events:
+            if isinstance(event["data"], str):  # SQLite has no JSON of its own
+                event["data"] = json.loads(event["data"])
+        return [event for event in events if not kind or event["kind"] == kind]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in the gateway's database, as the database gives it."""
         if self._database.startswith("postgres"):
             with psycopg.connect(self._database) as connection:
-                rows = connection.execute(query).fetchall()  # type: ignore[arg-type]
-        else:
-            with closing(sqlite3.connect(self._database.removeprefix("sqlite:///"), timeout=TIMEOUT)) as connection:
-                rows = [(*row[:-1], json.loads(row[-1])) for row in connection.execute(query)]
-        events = [dict(zip(AUDIT_COLUMNS, row, strict=True)) for row in rows]
-        return [event for event in events if not kind or event["kind"] == kind]
+                return connection.execute(query).fetchall()  # type: ignore[arg-type]
+        with closing(sqlite3.connect(self._database.removeprefix("sqlite:///"), timeout=TIMEOUT)) as connection:
+            return connection.execute(query).fetchall()
+
+    def actors(self) -> dict[str, str]:
+        """The audit log's name for each person -> what people call them. A refusal names them by their id."""
+        people = self.rows("SELECT id, provider, session_name, name FROM federation_person")
+        return {
+            actor: name
+            for number, provider, session_name, name in people
+            for actor in (f"{provider}:{session_name}", str(UUID(str(number))))
+        }
 
     def saml_metadata(self) -> bytes:
         """What the account's owner uploads to IAM."""

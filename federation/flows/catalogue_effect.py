@@ -19,7 +19,7 @@ from federation.mapping.impact import both_reach
 from federation.models import current
 from federation.models.accounts import OrganizationAccount
 from federation.models.catalogue import reachable
-from federation.models.entitlements import Entitlement
+from federation.models.entitlements import Entitlement, EntitlementState
 
 _MOST_ROLES: Final = 100
 _NAMED: Final = 10  # people, of one role
@@ -27,12 +27,12 @@ _AT_ONCE: Final = 500  # roles or accounts, in one statement
 
 
 def effect_of_roles(arns: Iterable[str]) -> dict[str, Any]:
-    """What it means that these roles are gone. One statement for 500 of them."""
+    """What it means that these roles are gone; {} before entitlements were worked out at all. One statement for 500 of them."""
     return _effect("given__role_arn__in", arns)
 
 
 def effect_of_accounts(account_ids: Iterable[str]) -> dict[str, Any]:
-    """What it means that these accounts are gone, with all of their roles. One statement for 500 of them."""
+    """What it means that these accounts are gone, with all of their roles, as `effect_of_roles`. One statement for 500 of them."""
     return _effect("given__account_id__in", account_ids)
 
 
@@ -56,6 +56,8 @@ def effect_of_listing(listed: Iterable[OrganizationAccount], *, now: datetime) -
 
 
 def _effect(among: str, values: Iterable[str]) -> dict[str, Any]:
+    if not EntitlementState.objects.exists():
+        return {}  # not nobody: nobody knows
     wanted = sorted(values)
     found = _Found()
     for begin in range(0, len(wanted), _AT_ONCE):

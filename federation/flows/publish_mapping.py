@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Count
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import lock_head, record
@@ -18,6 +19,7 @@ from federation.mapping.engine import compile_mapping
 from federation.mapping.textdiff import unified
 from federation.models.mapping import MappingRevision
 from federation.models.secrets import in_clear, sealed_text
+from federation.models.sessions import PortalSession
 
 
 class RevisionMovedOn(RolegateError):
@@ -57,6 +59,8 @@ def publish(
 
     `only_on`: the number of the revision that must still be the newest one. `impact`: what was previewed, kept with the
     revision. `published_by`: the second person. A client secret in clear is sealed before anything is stored or shown.
+
+    Whoever is signed in by a provider that is not enabled any more is signed out with it.
     """
     document = parse(text)
     compile_mapping(document)
@@ -82,6 +86,7 @@ def publish(
             impact=dict(impact or {}), published_by=published_by,
         )  # fmt: skip
         revision.save(force_insert=True)
+        ended = _end_sessions([one.slug for one in document.identity_providers if one.enabled])
         record(
             Kind.MAPPING_PUBLISHED,
             actor=published_by or author,
@@ -94,5 +99,19 @@ def publish(
             author=author,
             impact=dict(impact["counts"]) if impact else None,
             impact_digest=impact["digest"] if impact else None,
+            sessions_ended=ended or None,
         )
     return Published(revision.number, changed=True, diff=diff)
+
+
+def _end_sessions(enabled: Sequence[str]) -> dict[str, int]:
+    """End the portal sessions of every other provider. Returns how many, by provider.
+
+    What they open is decided on the mapping in force and refused already. But a session that goes on would come alive again
+    with its provider, for somebody who has left in between.
+    """
+    others = PortalSession.objects.filter(person__isnull=False).exclude(provider__in=["", *enabled])
+    ended = dict(others.order_by().values_list("provider").annotate(Count("pk")))
+    if ended:
+        others.filter(provider__in=ended).delete()
+    return ended

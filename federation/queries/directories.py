@@ -12,11 +12,12 @@ from django.db.models import Count, Q
 
 from federation.flows import sources
 from federation.flows.latest_word import group_column, subject_column
-from federation.mapping.rules import Directory
+from federation.mapping.rules import Account, Directory
 from federation.models import current
 from federation.models.directory import SOURCE, DirectoryGroup, DirectoryUser, Entry, look_up
 from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
+from federation.queries.mapping import called
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +179,47 @@ class HeldLine:
     roles_gained: int
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedLine:
+    """An answer that was decided, or overtaken by a later one (then `by` is ""). `about`, `by`: what people call source and person."""
+
+    source: str
+    about: str
+    decision: str
+    by: str
+    at: datetime | None
+
+
 def held() -> list[HeldLine]:
-    """The answers that wait, oldest first. One query."""
-    return [_held(row) for row in sources.waiting()]
+    """The answers that wait, oldest first. One query, and the mapping's where one waits."""
+    rows = sources.waiting()
+    accounts = current.mapping().compiled.accounts if rows else {}
+    return [_held(row, accounts) for row in rows]
 
 
-def _held(row: HeldAnswer) -> HeldLine:
+def decided(*, most: int) -> list[DecidedLine]:
+    """The answers that were decided last. Two queries, and the mapping's."""
+    rows = sources.decided(most=most)
+    accounts = current.mapping().compiled.accounts if rows else {}
+    names = called(row.decided_by for row in rows)
+    return [
+        DecidedLine(row.source_id, _about(row, accounts), row.decision, names.get(row.decided_by, ""), row.decided_at)
+        for row in rows
+    ]
+
+
+def _about(row: HeldAnswer, accounts: Mapping[str, Account]) -> str:
+    """What people call the source: an account by its name, as long as the mapping or the organization has it."""
+    kind, _, key = row.source_id.partition(":")
+    account = accounts.get(key) if kind == "account" else None
+    return account.name if account is not None else str(row.summary.get("about", ""))
+
+
+def _held(row: HeldAnswer, accounts: Mapping[str, Account]) -> HeldLine:
     said: Mapping[str, Any] = row.summary
     effect: Mapping[str, Any] = said.get("effect") or {}
     return HeldLine(
-        source=row.source_id, kind=row.source_id.partition(":")[0], about=str(said.get("about", "")), why=str(said.get("why", "")),
+        source=row.source_id, kind=row.source_id.partition(":")[0], about=_about(row, accounts), why=str(said.get("why", "")),
         since=row.held_at, before=_number(said, "before"), after=_number(said, "after"), added=_number(said, "added"),
         changed=_number(said, "changed"), removed=_number(said, "removed"), examples=tuple(said.get("examples", ())),
         losers=_number(effect, "people") if effect else None, never_signed_in=_number(effect, "never_signed_in"),

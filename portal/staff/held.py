@@ -32,7 +32,7 @@ def held(request: HttpRequest) -> HttpResponse:
     """What waits, and what was decided lately."""
     context = {
         "lines": [(line, WHY.get(line.why, line.why)) for line in queries.held()],
-        "decided": sources.decided(most=20),
+        "decided": queries.decided(most=20),
         "done": listing.asked(request, "done", ("accepted", "refused")),
     }
     return page(request, "staff/held.html", context)

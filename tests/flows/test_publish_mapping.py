@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -10,7 +11,7 @@ from federation.audit import record
 from federation.errors import UnknownProvider
 from federation.flows import assess_mapping, publish_mapping
 from federation.mapping.document import DocumentError
-from federation.models import AuditEvent, AuditHead, MappingRevision, current
+from federation.models import AuditEvent, AuditHead, MappingRevision, PortalSession, current
 from federation.models.mapping import RevisionIsImmutable
 from tests import cast
 
@@ -51,6 +52,37 @@ def test_another_document_is_another_revision_with_its_difference(db, origin, no
     assert "-    allow: {roles: [ReadOnly]," in result.diff
     assert "+    allow: {roles: [Auditor]," in result.diff
     assert MappingRevision.objects.get(number=2).diff == result.diff
+
+
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [
+        (cast.DOCUMENT.replace("  - slug: entra\n", "  - slug: entra\n    enabled: false\n"), {"entra": 2}),
+        (cast.DOCUMENT.replace("slug: entra", "slug: renamed"), {"entra": 2}),
+        (OTHER, None),
+    ],
+    ids=["disabled", "gone", "still-there"],
+)
+def test_whoever_is_signed_in_by_a_provider_that_is_closed_is_signed_out(db, origin, now, sign_in_as, text, ended):
+    publish(cast.DOCUMENT, origin, now)
+    bob, eve = (sign_in_as(cast.identity(name, provider="entra"), at=now) for name in ("bob", "eve"))
+    for key, person, provider in (
+        ("1", sign_in_as(cast.alice(), at=now), "corp"),
+        ("2", bob, "entra"),
+        ("3", eve, "entra"),
+        ("4", None, ""),
+    ):
+        PortalSession.objects.create(
+            session_key=key * 64,
+            session_data="",
+            expire_date=now + timedelta(hours=1),
+            person=person,
+            provider=provider,
+        )
+    publish(text, origin, now)
+    left = set(PortalSession.objects.values_list("provider", flat=True))
+    assert left == ({"corp", ""} if ended else {"corp", "", "entra"})
+    assert AuditEvent.objects.filter(kind="mapping.published").latest("seq").data.get("sessions_ended") == ended
 
 
 def test_an_earlier_document_again_is_a_new_revision(db, origin, now):

@@ -376,6 +376,17 @@ def test_what_is_held_says_who_would_lose_what(double, sign_in_as, now):
     }  # Bob is a contractor, and has nothing in production
 
 
+def test_nobody_is_said_to_lose_anything_before_it_was_worked_out_who_has_what(double, sign_in_as, now):
+    """Alice would: "0 people" would have somebody accept it."""
+    sign_in_as(cast.alice())
+    double.accounts[cast.PROD] = paging.roles("Developer", "ReadOnly", *(f"r{n}" for n in range(10)))
+    refresh(cast.PROD, now=now)
+    double.accounts[cast.PROD] = paging.roles("r0")
+    assert refresh(cast.PROD, now=now + HOUR).outcome == "held"
+    (line,) = directories.held()
+    assert (line.about, line.removed, line.losers) == ("shop-prod", 11, None)
+
+
 def test_a_failure_to_write_leaves_the_old_state_whole(double, now, monkeypatch):
     refresh(now=now)
     before = list(Role.objects.order_by("arn").values())

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from demo import estate
 from demo.aws.server import LocalAws
 from demo.cast import CAST
 from demo.idp.oidc_views import OidcClient
 from demo.idp.server import CorporateIdp
+from tests.faults.servers import RedisServer, celery, wait_until
 from tests.live import CLIENT_SECRET, ROOT, Gateway
 
 PRODUCTION = "111122223333"
@@ -41,6 +42,7 @@ class Town:
                 "ROLEGATE_SIGNIN_ENDPOINT_URL": self.aws.federation_url,
                 "ROLEGATE_SAML_ENDPOINT_URL": f"{self.aws.url}/saml",
                 "DEMO_OIDC_SECRET": CLIENT_SECRET,
+                "ROLEGATE_EMAIL_URL": "smtp://127.0.0.1:9",  # nobody answers there: letters are written, and wait
             },
         )
         url = self.gateway.url
@@ -75,6 +77,11 @@ class Town:
         self.aws.stop()
         self.idp.stop()
 
+    def mapping(self) -> dict[str, Any]:
+        """The mapping document in force."""
+        ((text,),) = self.gateway.rows("SELECT text FROM federation_mappingrevision ORDER BY number DESC LIMIT 1")
+        return dict(yaml.safe_load(text))
+
     def refusal(self, request_id: str) -> tuple[str, str]:
         """(kind, reason) of the one refused event of a request."""
         found = [
@@ -101,6 +108,25 @@ def town(stage: Town) -> Iterator[Town]:
     """The town for a file that publishes mappings: afterwards its mapping is what it was."""
     yield stage
     stage.gateway.manage("rollback", "1")
+
+
+@pytest.fixture(scope="session")
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A town of its own with Redis and a worker behind the gateway: for journeys on which background work is done."""
+    folder = tmp_path_factory.mktemp("staffed")
+    redis = RedisServer(tmp_path_factory.mktemp("staff-redis"))
+    town = Town(folder)
+    town.gateway.environment |= {"REDIS_URL": redis.url, "AWS_ENDPOINT_URL_IAM": town.aws.url}
+    redis.start()
+    worker = ("worker", "--concurrency", "1", "--loglevel", "INFO", "--without-mingle", "--without-gossip")
+    try:
+        town.start()
+        with celery(folder / "worker", town.gateway.environment, *worker) as running:
+            running.said("ready")
+            yield town
+    finally:
+        town.stop()
+        redis.stop()
 
 
 class Chromium:
@@ -187,6 +213,29 @@ def sign_in(page: Page, town: Town, protocol: str, who: str = "alice") -> None:
     page.get_by_label("Password").fill(CAST[who].password)
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(f"{town.url}/")
+
+
+def at_console(new_context: NewContext, town: Town, who: str, place: str, **options: Any) -> Page:
+    """Somebody who has signed in and come to a page of the console by its navigation."""
+    page = new_context(**options).new_page()
+    sign_in(page, town, "saml", who)
+    page.get_by_role("link", name="Staff", exact=True).click()
+    page.get_by_label("Console").get_by_role("link", name=place, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    return page
+
+
+def run_now(page: Page, town: Town, words: str) -> None:
+    """By an owner: start a piece of background work by hand, and see it end well."""
+    page.goto(f"{town.url}/staff/tasks/")
+    row = page.locator("#tasks tbody tr", has=page.get_by_role("link", name=words, exact=True))
+    task = str(row.get_by_role("link").get_attribute("id")).removeprefix("task-")
+    ended = f"SELECT count(*) FROM federation_taskrun WHERE task = '{task}' AND finished_at IS NOT NULL"
+    before = town.gateway.rows(ended)
+    row.get_by_role("button", name="Run now").click()
+    wait_until(lambda: town.gateway.rows(ended) != before, f"{task} has ended")
+    page.reload()
+    expect(row).to_contain_text("ended well")
 
 
 def error_of(page: Page) -> tuple[str, str]:

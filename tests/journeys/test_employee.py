@@ -6,10 +6,12 @@ import hashlib
 import re
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from tests.journeys.conftest import DEVELOPMENT, PRODUCTION, STAGING, NewContext, Town, sign_in
 from tests.journeys.looks import look
+from tests.live import Api, Visitor
 
 pytestmark = pytest.mark.journey
 ADMINISTRATOR = f"arn:aws:iam::{PRODUCTION}:role/Administrator"
@@ -173,3 +175,30 @@ def test_the_command_line_page_has_the_line_and_the_checksum_of_what_it_installs
     with alice.expect_download() as downloaded:
         alice.get_by_role("link", name="rolegate.pyz").click()
     assert hashlib.sha256(downloaded.value.path().read_bytes()).hexdigest() == checksum[0]
+
+
+def test_a_program_is_unpaired_and_its_next_refresh_is_refused(alice: Page, stage: Town) -> None:
+    visitor = Visitor()
+    visitor.sign_in(stage.gateway, "corp-oidc")
+    tokens = visitor.pair_for_tokens(stage.gateway)
+    api = Api(stage.gateway, tokens["access_token"])
+    assert api.get("/me").status_code == 200
+    alice.goto(f"{stage.url}/")
+    alice.get_by_role("link", name="Command line", exact=True).click()
+    rows = alice.get_by_role("group", name="Table of paired programs").locator("tbody tr")
+    before = rows.count()
+    expect(rows.first).to_contain_text("127.0.0.1")
+    rows.first.get_by_role("button", name=re.compile("^Unpair")).click()
+    expect(alice.get_by_text("The pairing has ended.")).to_be_visible()
+    expect(rows).to_have_count(before - 1)
+
+    refreshed = requests.post(
+        f"{stage.url}/oauth/token",
+        data={"grant_type": "refresh_token", "client_id": "rolegate-cli", "refresh_token": tokens["refresh_token"]},
+        timeout=20,
+    )
+    assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
+    assert api.get("/me").status_code == 401
+    ended = stage.gateway.audit("client.revoked")[-1]
+    assert stage.gateway.actors()[ended["actor"]] == "Alice Liddell"
+    assert "grant_revoked" in {event["reason"] for event in stage.gateway.audit("token.refused")}

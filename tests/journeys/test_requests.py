@@ -95,18 +95,3 @@ def test_a_draft_survives_a_session_that_has_ended(new_context: NewContext, stag
     page.get_by_role("link", name="Sign in with Example Corp (OpenID Connect)").click()
     page.wait_for_url(f"{stage.url}/requests/new?role=**")  # where the form was, not the address that it is sent to
     expect(page.get_by_label("Reason")).to_have_value("Half a page of reasons")
-
-
-def test_breaking_the_glass_wants_the_accounts_name(new_context: NewContext, stage: Town) -> None:
-    page = _as(new_context, stage, "frank")
-    page.goto(f"{stage.url}/requests/new?role=arn:aws:iam::{PRODUCTION}:role/Administrator")
-    page.get_by_role("link", name="Break the glass").click()
-    page.get_by_label("Reason").fill("INC-17: the shop is down")
-    page.get_by_label("The account’s name").fill("shop")
-    page.get_by_role("button", name="Break the glass").click()
-    expect(page.get_by_role("heading", name="There is a problem")).to_be_visible()
-    page.get_by_label("The account’s name").fill("shop-prod")
-    page.get_by_role("button", name="Break the glass").click()
-    expect(page.get_by_role("heading", name="Break-glass: taken without an approval")).to_be_visible()
-    assert "access.break_glass" in {event["kind"] for event in stage.gateway.audit()}
-    _end_now(stage)

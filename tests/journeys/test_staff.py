@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.faults.servers import RedisServer, celery
-from tests.journeys.conftest import PRODUCTION, NewContext, Town, sign_in
+from tests.journeys.conftest import PRODUCTION, NewContext, Town, at_console, sign_in
 from tests.journeys.looks import look
 
 pytestmark = pytest.mark.journey
@@ -27,31 +25,9 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """A town of its own, with Redis and a worker behind the gateway."""
-    folder = tmp_path_factory.mktemp("staffed")
-    redis = RedisServer(tmp_path_factory.mktemp("staff-redis"))
-    town = Town(folder)
-    town.gateway.environment |= {"REDIS_URL": redis.url, "AWS_ENDPOINT_URL_IAM": town.aws.url}
-    redis.start()
-    worker = ("worker", "--concurrency", "1", "--loglevel", "INFO", "--without-mingle", "--without-gossip")
-    try:
-        town.start()
-        with celery(folder / "worker", town.gateway.environment, *worker) as running:
-            running.said("ready")
-            yield town
-    finally:
-        town.stop()
-        redis.stop()
-
-
-def at_console(context: NewContext, town: Town, who: str, **options: object) -> Page:
-    """Somebody who has signed in and clicked on Staff."""
-    page = context(**options).new_page()
-    sign_in(page, town, "saml", who)
-    page.get_by_role("link", name="Staff", exact=True).click()
-    page.wait_for_url(f"{town.url}/staff/**")
-    return page
+def town(staffed: Town) -> Town:
+    """With a worker: accounts are verified, work is started by hand."""
+    return staffed
 
 
 def test_an_auditor_finds_who_had_an_access_key(new_context: NewContext, town: Town) -> None:
@@ -62,8 +38,7 @@ def test_an_auditor_finds_who_had_an_access_key(new_context: NewContext, town: T
     expect(alice.get_by_text(re.compile(r"^A[SK]IA[A-Z0-9]{16}$")).first).to_be_visible()
     key = alice.get_by_text(re.compile(r"^A[SK]IA[A-Z0-9]{16}$")).first.inner_text()
 
-    page = at_console(new_context, town, "grace")
-    page.get_by_label("Console").get_by_role("link", name="Audit log").click()
+    page = at_console(new_context, town, "grace", "Audit log")
     page.get_by_text("More fields").click()
     page.get_by_label("Access key id").fill(key)
     page.get_by_role("button", name="Search").click()
@@ -80,8 +55,7 @@ def test_an_auditor_finds_who_had_an_access_key(new_context: NewContext, town: T
 
 
 def test_an_owner_onboards_an_account_and_verifies_it(new_context: NewContext, town: Town) -> None:
-    page = at_console(new_context, town, "carol")
-    page.get_by_label("Console").get_by_role("link", name="Accounts", exact=True).click()
+    page = at_console(new_context, town, "carol", "Accounts")
     page.get_by_role("link", name="Onboard an account").click()
     page.get_by_label(re.compile("^Account")).fill(PRODUCTION)
     page.get_by_role("button", name="Write the template").click()
@@ -100,8 +74,7 @@ def test_an_owner_onboards_an_account_and_verifies_it(new_context: NewContext, t
 def test_an_owner_takes_everything_away_from_somebody(new_context: NewContext, town: Town) -> None:
     bob = new_context().new_page()
     sign_in(bob, town, "saml", "bob")
-    page = at_console(new_context, town, "carol")
-    page.get_by_label("Console").get_by_role("link", name="People", exact=True).click()
+    page = at_console(new_context, town, "carol", "People")
     page.get_by_label("Search").fill("bob")
     page.get_by_role("link", name="Bob Contractor").click()
     page.get_by_role("link", name="Revoke everything").click()
@@ -114,8 +87,7 @@ def test_an_owner_takes_everything_away_from_somebody(new_context: NewContext, t
 
 
 def test_background_work_is_started_by_hand_and_its_end_is_seen(new_context: NewContext, town: Town) -> None:
-    page = at_console(new_context, town, "carol")
-    page.get_by_label("Console").get_by_role("link", name="Background work").click()
+    page = at_console(new_context, town, "carol", "Background work")
     expect(page.get_by_text("1 worker answers")).to_be_visible()
     page.get_by_role("button", name=re.compile("Run now.*Clearing up")).click()
     row = page.locator("tr", has_text="Clearing up")
@@ -149,8 +121,7 @@ def test_axe_finds_nothing_on_any_page(new_context: NewContext, town: Town) -> N
 
 def test_the_console_is_walked_by_keyboard_alone(new_context: NewContext, town: Town) -> None:
     """Skip link, navigation, search, result: and after the list was swapped the focus is where it was."""
-    page = at_console(new_context, town, "carol")
-    page.goto(f"{town.url}/staff/people/")
+    page = at_console(new_context, town, "carol", "People")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")

@@ -9,10 +9,10 @@ import pytest
 import requests
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from demo import keypair
-from tests.journeys.conftest import PRODUCTION, NewContext, Town, sign_in
+from tests.journeys.conftest import PRODUCTION, NewContext, Town, at_console, sign_in
 from tests.journeys.looks import look
 from tests.journeys.test_providers import try_signing_in
 
@@ -30,18 +30,8 @@ Role.objects.update_or_create(arn="arn:aws:iam::%(account)s:role/IncidentRespond
 READ_ONLY = f"arn:aws:iam::{PRODUCTION}:role/ReadOnly"
 
 
-def _at(new_context: NewContext, town: Town, who: str, place: str, **options: object) -> Page:
-    """Somebody who has signed in and come to a page of the console by its navigation."""
-    page = new_context(**options).new_page()
-    sign_in(page, town, "saml", who)
-    page.get_by_role("link", name="Staff", exact=True).click()
-    page.get_by_label("Console").get_by_role("link", name=place, exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    return page
-
-
 def test_each_number_of_the_overview_leads_to_its_list(new_context: NewContext, town: Town) -> None:
-    page = _at(new_context, town, "carol", "Overview")
+    page = at_console(new_context, town, "carol", "Overview")
     tiles = page.locator("a.tile")
     assert tiles.count() >= 3
     for number in range(tiles.count()):
@@ -58,7 +48,7 @@ def test_each_number_of_the_overview_leads_to_its_list(new_context: NewContext, 
 def test_a_persons_access_is_explained_as_of_a_day_and_compared(new_context: NewContext, town: Town) -> None:
     for who in ("alice", "bob"):
         sign_in(new_context().new_page(), town, "saml", who)
-    page = _at(new_context, town, "grace", "People")
+    page = at_console(new_context, town, "grace", "People")
     page.get_by_label("Search").fill("alice")
     page.get_by_role("link", name="Alice Liddell").first.click()
     expect(page.get_by_role("heading", name="Alice Liddell")).to_be_visible()
@@ -87,7 +77,7 @@ def test_the_history_shows_who_changed_what_and_goes_back(new_context: NewContex
     document = yaml.safe_load(town.gateway.manage("export"))
     document["mapping"] = [rule for rule in document["mapping"] if rule["name"] != "everybody-plays-in-the-sandbox"]
     town.gateway.apply(document)
-    page = _at(new_context, town, "carol", "Mapping")
+    page = at_console(new_context, town, "carol", "Mapping")
     page.get_by_role("link", name="History").click()
     newest = page.get_by_role("group", name="Revisions").locator("tbody tr")
     newest.first.get_by_role("link").click()
@@ -105,7 +95,7 @@ def test_the_history_shows_who_changed_what_and_goes_back(new_context: NewContex
 
 
 def test_a_draft_without_a_change_says_that_there_is_nothing_to_publish(new_context: NewContext, town: Town) -> None:
-    page = _at(new_context, town, "heidi", "Mapping")
+    page = at_console(new_context, town, "heidi", "Mapping")
     page.get_by_role("button", name="Change the mapping").click()
     page.get_by_role("button", name="Preview what changes").first.click()
     expect(page.get_by_text("there is nothing to publish yet")).to_be_visible()
@@ -115,7 +105,7 @@ def test_a_draft_without_a_change_says_that_there_is_nothing_to_publish(new_cont
 
 
 def test_an_auditor_watches_exports_and_verifies_the_log(new_context: NewContext, town: Town) -> None:
-    page = _at(new_context, town, "grace", "Audit log", accept_downloads=True)
+    page = at_console(new_context, town, "grace", "Audit log", accept_downloads=True)
     page.get_by_label("Search").fill("kind:sign_in -outcome:ok person:grace")
     page.get_by_role("button", name="Search", exact=True).click()
     assert "q=kind" in page.url
@@ -142,7 +132,7 @@ def test_a_certificate_of_pasted_metadata_rolls_without_anybody_being_shut_out(
     corp["saml"] = {"metadata_xml": requests.get(town.idp.metadata_url, timeout=10).text}
     town.gateway.apply(document)
     following = keypair.generate("the next key of the provider")
-    page = _at(new_context, town, "carol", "Identity providers")
+    page = at_console(new_context, town, "carol", "Identity providers")
     page.get_by_role("link", name="Example Corp (SAML)").click()
     expect(page.get_by_role("group", name="Certificates")).to_contain_text(
         "UTC"
@@ -174,7 +164,7 @@ def test_a_certificate_of_pasted_metadata_rolls_without_anybody_being_shut_out(
 def test_the_page_of_a_role_is_for_everybody(new_context: NewContext, town: Town) -> None:
     """Its trust is right, and what it may do is much: both are said in sentences, which a narrow screen must hold."""
     town.gateway.manage("shell", "-v", "0", "-c", ROLE % {"account": PRODUCTION})
-    page = _at(new_context, town, "carol", "Roles")
+    page = at_console(new_context, town, "carol", "Roles")
     page.get_by_role("link", name="IncidentResponder").click()
     expect(page.get_by_role("region", name="What the role may do")).to_contain_text("It can change who may do what")
     look(page, "staff, a role")
@@ -184,7 +174,7 @@ def test_a_narrower_rule_is_drafted_from_what_is_used(new_context: NewContext, t
     alice = new_context().new_page()
     sign_in(alice, town, "saml", "alice")
     town.gateway.manage("refresh", "entitlements")
-    page = _at(new_context, town, "heidi", "Unused access")
+    page = at_console(new_context, town, "heidi", "Unused access")
     page.get_by_role("link", name="engineers-read-production").click()
     expect(page.get_by_role("heading", name="A narrower rule")).to_be_visible()
     expect(page.get_by_role("region", name=re.compile("^Roles"))).to_contain_text("ReadOnly")

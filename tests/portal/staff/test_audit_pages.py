@@ -143,6 +143,27 @@ def test_the_page_begins_to_watch_where_it_ends(log, told, query):
     assert since(soup(log.get(f"/staff/audit/{query}")).select_one("details.follow > div")) == str(last)
 
 
+@pytest.mark.parametrize("search", ["", "?q=kind:credentials", "?kind=credentials&outcome=ok"])
+def test_the_page_asks_for_what_is_new_from_its_newest_event_on(log, told, search):
+    """Behind a # nothing reaches the server: it would answer with nothing new, forever."""
+    asks = soup(log.get(f"/staff/audit/{search}")).select_one("details.follow [hx-get]")["hx-get"]
+    told(request="brand-new", role_arn="x")
+    brought = []
+    for _ in range(2):  # as the page asks, and as the answer asks on
+        address = urlsplit(asks)
+        assert (address.path, address.fragment) == ("/staff/audit/follow", "")
+        answer = soup(log.get(asks))
+        brought.append("brand-new" in str(answer))
+        asks = answer.div["hx-get"]
+    assert brought == [True, False]
+
+
+def test_an_empty_list_has_a_place_for_the_first_event(log):
+    page = soup(log.get("/staff/audit/?q=person:nobody-yet"))
+    assert page.select_one(".live + .empty")
+    assert not page.select("#events tr")
+
+
 @pytest.mark.parametrize("value", ["", "x", "-1", "9" * 30])
 def test_a_poller_with_nonsense_begins_at_the_end(log, value):
     assert not soup(log.get(f"/staff/audit/follow?since_seq={value}")).select("#events")

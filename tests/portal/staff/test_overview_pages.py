@@ -210,6 +210,21 @@ def test_a_held_answer_is_shown_with_its_effect_and_decided(console, held):
     assert "accepted" in text_of(browser.get("/staff/held/"))
 
 
+def test_a_held_answer_is_called_as_people_call_it(console, held, publish):
+    """The account's name, and the name of whoever has decided: an id is nobody's name."""
+    held()
+    held(account="999988887777")  # of an account that is in the mapping no more
+    browser = console("owner")
+    page = browser.get("/staff/held/")
+    heads = [head.get_text(strip=True) for head in soup(page).select("main section.card h2")]
+    assert heads == ["shop-prod", "account:999988887777"]
+    assert "Who would lose which role is not known" in text_of(page)
+    browser.submit(page, "/staff/held/decide", decision="refuse", source=f"account:{cast.PROD}", since=HeldAnswer.objects.first().held_at.isoformat())  # fmt: skip
+    row = soup(browser.get("/staff/held/")).select_one("section[aria-labelledby=before] tbody tr")
+    cells = [cell.get_text(" ", strip=True) for cell in row.select("th, td")]
+    assert cells[:3] == [f"shop-prod account:{cast.PROD}", "refused", browser.person.name]
+
+
 def test_refusing_keeps_the_last_good_state(console, held):
     held()
     browser = console("owner")
