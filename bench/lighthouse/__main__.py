@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from demo import __main__ as demo
 from demo import check
@@ -24,25 +25,25 @@ HERE = Path(__file__).parent
 TARGETS = {"performance": 95, "accessibility": 100, "best-practices": 100}
 
 
-def cookies(visitor: check.Visitor) -> str:
-    """What the browser of this visitor would send."""
-    return "; ".join(
-        f"{cookie.name}={cookie.value}" for cookie in visitor._session.cookies if cookie.domain.startswith("localhost")
-    )
+def cookies(visitor: check.Visitor) -> dict[str, str]:
+    """What the browser of this visitor would send to the gateway."""
+    return {
+        cookie.name: cookie.value or "" for cookie in visitor._session.cookies if cookie.domain.startswith("localhost")
+    }
 
 
-def pages() -> list[dict[str, str]]:
+def pages() -> list[dict[str, Any]]:
     """The pages, each as on a phone and on a desk."""
     alice, _ = check.sign_in(demo.GATEWAY, "corp", "alice")
     carol, _ = check.sign_in(demo.GATEWAY, "corp", "carol")
     editor = carol.submit(carol.get(f"{demo.GATEWAY}/staff/mapping/"), "/staff/mapping/begin")
     if editor.status_code != 200 or "/drafts/" not in editor.url:
         raise SystemExit(f"No draft could be begun: {editor.url} answers {editor.status_code}")
-    found = [
-        {"name": "sign-in", "url": f"{demo.GATEWAY}/signin/", "cookie": ""},
-        {"name": "my roles", "url": f"{demo.GATEWAY}/", "cookie": cookies(alice)},
-        {"name": "mapping", "url": f"{demo.GATEWAY}/staff/mapping/", "cookie": cookies(carol)},
-        {"name": "mapping editor", "url": editor.url, "cookie": cookies(carol)},
+    found: list[dict[str, Any]] = [
+        {"name": "sign-in", "url": f"{demo.GATEWAY}/signin/", "cookies": {}},
+        {"name": "my roles", "url": f"{demo.GATEWAY}/", "cookies": cookies(alice)},
+        {"name": "mapping", "url": f"{demo.GATEWAY}/staff/mapping/", "cookies": cookies(carol)},
+        {"name": "mapping editor", "url": editor.url, "cookies": cookies(carol)},
     ]
     return [{**page, "preset": preset} for page in found for preset in ("mobile", "desktop")]
 
