@@ -6,7 +6,7 @@ credentials and the console, as far as the log has been added up (each minute); 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -15,6 +15,8 @@ from uuid import UUID
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Sum
 
 from federation.errors import NotFound
+from federation.mapping.rolearn import parse_role_arn
+from federation.mapping.rules import Account
 from federation.models import current
 from federation.models.access_changes import AccessChange
 from federation.models.audit import AuditEvent
@@ -120,9 +122,14 @@ class RulesPage:
 
 @dataclass(frozen=True, slots=True)
 class RoleOfRule:
-    """A role that a rule gives: to how many people, and how many of them have used it within the days asked for."""
+    """A role that a rule gives: to how many people, and how many of them have used it within the days asked for.
+
+    `role_name`: without its path. `account`: what the mapping calls its account, or its id.
+    """
 
     role_arn: str
+    role_name: str
+    account: str
     people: int
     used_by: int
 
@@ -238,14 +245,15 @@ _RULE_SORTS = {
 
 def rule_use(name: str, cursor: str = "", *, now: datetime, days: int = DAYS, size: int = keyset.PAGE_SIZE) -> RuleUse:
     """Who has something by a rule, and who of them uses it, by whatever rule it is decided. Six queries. Raises NotFound."""
-    if all(rule.name != name for rule in current.mapping().document.rules):
+    mapping = current.mapping()
+    if all(rule.name != name for rule in mapping.document.rules):
         raise NotFound("rule_unknown", sentence="The mapping in force has no rule of this name.")
     mine = Entitlement.objects.filter(given__in=GivenByRule.objects.filter(rule=name).values("given_id"))
     recent = RoleUse.objects.filter(last_used_at__gte=now - timedelta(days))
     having = dict(mine.values_list("given__role_arn").annotate(people=Count("person_id")))
     their_use = recent.filter(person_id=OuterRef("person_id"), role_arn=OuterRef("given__role_arn"))
     using = dict(mine.filter(Exists(their_use)).values_list("given__role_arn").annotate(people=Count("person_id")))
-    roles = [RoleOfRule(arn, people, using.get(arn, 0)) for arn, people in having.items()]
+    roles = [_of_rule(arn, people, using.get(arn, 0), mapping.compiled.accounts) for arn, people in having.items()]
     people = Person.objects.filter(Exists(mine.filter(person_id=OuterRef("pk"))))
     total = RuleReach.objects.filter(rule=name).values_list("people", flat=True).first() or 0
     page = keyset.page(people, ("name", "session_name"), cursor, size=size)
@@ -258,6 +266,13 @@ def rule_use(name: str, cursor: str = "", *, now: datetime, days: int = DAYS, si
         page.earlier,
         page.later,
     )
+
+
+def _of_rule(role_arn: str, people: int, used_by: int, accounts: Mapping[str, Account]) -> RoleOfRule:
+    arn = parse_role_arn(role_arn)
+    account = accounts.get(arn.account_id) if arn else None
+    called = account.name if account else arn.account_id if arn else ""
+    return RoleOfRule(role_arn, arn.name.rsplit("/", 1)[-1] if arn else role_arn, called, people, used_by)
 
 
 def _held(row: Entitlement, use: Use) -> HeldRole:

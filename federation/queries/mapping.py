@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from federation.models.people import Person
 Effect = Literal["allow", "deny", "approval", ""]
 PAGE = 50
 SHOWN_RULES = 200
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUGGESTED = 30
 _FOUND = 8
 
@@ -188,11 +190,16 @@ class InForce:
 
 
 def called(actors: Iterable[str]) -> dict[str, str]:
-    """What people call the authors of revisions: actor -> name, or the actor itself for one who is no person. One query."""
+    """What people call the actors of events and revisions: actor -> name, or the actor itself for one who is no person. One query.
+
+    A refusal may name its person by their id alone.
+    """
     wanted = {actor for actor in actors if actor}
     sessions = [actor.partition(":")[2] for actor in wanted]
-    people = Person.objects.filter(session_name__in=sessions).only("provider", "session_name", "name", "email")
-    known = {person.actor: person.name or person.email for person in people}
+    ids = [actor for actor in wanted if _ID.fullmatch(actor)]
+    found = Person.objects.filter(Q(session_name__in=sessions) | Q(pk__in=ids))
+    people = list(found.only("provider", "session_name", "name", "email"))
+    known = {key: person.name or person.email for person in people for key in (person.actor, str(person.pk))}
     return {actor: known.get(actor) or actor for actor in wanted}
 
 

@@ -21,6 +21,7 @@ from federation.flows import verify_audit
 from federation.mapping.capabilities import Capability
 from federation.models.audit import AuditEvent
 from federation.queries import audit_export, audit_log, background
+from federation.queries.mapping import called
 from portal.staff import listing
 from portal.staff.guard import actor_of, staff
 from portal.staff.page import page
@@ -51,7 +52,9 @@ def _wanted(parameters: Any) -> audit_log.AuditSearch:
 
 
 def _lines(events: Any) -> list[tuple[AuditEvent, str]]:
-    return [(event, sentence(event)) for event in events]
+    shown = list(events)
+    names = called(event.actor for event in shown)
+    return [(event, sentence(event, names)) for event in shown]
 
 
 @staff(Capability.SEE_AUDIT)
@@ -109,7 +112,7 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     whole = {"seq": found.seq, **content(found), "mac": found.mac}
     context = {
         "event": found,
-        "sentence": sentence(found),
+        "sentence": sentence(found, called([found.actor])),
         "json": json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True),
     }
     return page(request, "staff/_audit_json.html" if is_partial(request) else "staff/audit_event.html", context)

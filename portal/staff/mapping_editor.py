@@ -61,7 +61,7 @@ def draft(request: HttpRequest, draft_id: UUID) -> HttpResponse:
     context = {
         "draft": row, "sheet": queries.sheet(row.text, now=timezone.now()), "in_force": number, "stale": row.base != number,
         "others": queries.changed_between(row.base) if row.base != number else "",
-        "at": number_in(request.GET.get("rule", "")), "saved": "saved" in request.GET,
+        "at": number_in(request.GET.get("rule", "")), "saved": "saved" in request.GET, "added": "added" in request.GET,
         "conflicts": [unpacked(one) for one in request.session.pop("mapping_conflicts", None) or ()] if "conflicts" in request.GET else [],
     }  # fmt: skip
     return page(request, "staff/mapping/editor.html", context)
@@ -195,7 +195,7 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         line, wrong = queries.measure_of_one(changed, -1, now=timezone.now())
         if line is not None:
             saved = _saved(request, row, changed)
-            return HttpResponseRedirect(_address("staff-mapping-draft", saved) + f"?saved&rule={len(queries.sheet(saved.text, now=timezone.now(), measured=False).rules) - 1}")  # fmt: skip
+            return HttpResponseRedirect(_address("staff-mapping-draft", saved) + f"?saved&added&rule={len(queries.sheet(saved.text, now=timezone.now(), measured=False).rules) - 1}")  # fmt: skip
         faults = [("", fault.sentence) for fault in wrong]
     context = {
         "draft": row, "sent": sent, "faults": faults, "fault_of": dict(faults), "accounts": accounts, "durations": _DURATIONS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.utils.functional import Promise
@@ -75,15 +76,20 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
 }
 
 
-def sentence(event: AuditEvent) -> str:
-    """The event in words. Its parts come from outside: the template escapes them."""
+def sentence(event: AuditEvent, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The event in words. Its parts come from outside: the template escapes them. `names`: actor -> what people call them."""
     template = _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
     if template is None:
-        known = {"actor": event.actor or gettext("somebody"), "kind": event.kind, "outcome": event.outcome}
+        known = {
+            "actor": names.get(event.actor) or event.actor or gettext("somebody"),
+            "kind": event.kind,
+            "outcome": event.outcome,
+        }
         if event.reason:
             return gettext("{actor}: {kind}, {outcome}: {reason}.").format(**known, reason=event.reason)
         return gettext("{actor}: {kind}, {outcome}.").format(**known)
     words: defaultdict[str, str] = defaultdict(lambda: "?", _words(event))
+    words["actor"] = names.get(event.actor) or words["actor"]
     # No attribute or index of a value can be named: the templates are ours, and every value is text.
     return str(template).format_map(words)
 

@@ -119,3 +119,17 @@ def test_a_change_that_was_wrong_is_taken_back_by_two(new_context: NewContext, c
     assert by_whom[published["actor"]] == "Carol Admin"
     assert by_whom[published["data"]["author"]] == "Heidi Mapper"
     assert published["data"]["comment"] == f"Back to revision {right}"
+
+
+def test_the_form_offers_the_groups_and_roles_that_there_are(new_context: NewContext, changing: Town) -> None:
+    sign_in(new_context().new_page(), changing, "oidc", "erin")  # of finance, which is how the group is known
+    run_now(at_console(new_context, changing, "carol", "Background work"), changing, "Accounts and roles")
+    heidi = at_console(new_context, changing, "heidi", "Mapping")
+    heidi.get_by_role("button", name="Add a rule").click()
+    heidi.get_by_label("Group", exact=True).press_sequentially("fin")
+    expect(heidi.locator("#groups option[value=finance]")).to_have_count(1)
+    heidi.get_by_label("Group", exact=True).fill("")
+    heidi.get_by_label("Account", exact=True).select_option(label="playground (555566667777) – sandbox")
+    expect(heidi.locator("#roles option[value=PowerUser]")).to_have_count(1)  # with the rest of the form still empty
+    heidi.get_by_role("link", name="The draft").click()
+    heidi.get_by_role("button", name="Withdraw this draft").click()

@@ -96,6 +96,22 @@ def test_what_comes_from_outside_cannot_become_markup(log):
         assert b"<b>mallory" not in log.get(path).content
 
 
+def test_people_are_called_by_name_and_their_id_stands_below(log, told, sign_in_as):
+    """A refusal names its person by their id; a name is text, whatever it looks like."""
+    eve = sign_in_as(cast.identity("eve", name="<b>Eve</b>"))
+    told(request="by-actor", actor=eve.actor, role_arn="x")
+    told(request="by-id", actor=str(eve.pk), role_arn="x")
+    told(request="nobody", actor="corp:nobody-here", role_arn="x")
+    rows = {
+        row.select("a.id")[-1].get_text(): row
+        for row in soup(log.get("/staff/audit/?kind=credentials")).select("#events tr")
+    }
+    for request, actor in (("by-actor", eve.actor), ("by-id", str(eve.pk))):
+        assert rows[request].select_one(".prose").get_text().startswith("<b>Eve</b> got credentials")
+        assert actor in rows[request].select_one(".sub").get_text()
+    assert rows["nobody"].select_one(".prose").get_text().startswith("corp:nobody-here got")
+
+
 def test_an_event_as_json_on_demand(log):
     event = AuditEvent.objects.get(request_id="req-key")
     whole = json.loads(soup(log.get(f"/staff/audit/{event.seq}/")).select_one("pre.json").get_text())
@@ -306,5 +322,5 @@ def test_the_list_costs_the_same_queries_whatever_its_length(log, told, many, dj
     for number in range(many):
         told(request=f"r{number}", role_arn="x")
     log.get("/staff/audit/")
-    with django_assert_num_queries(5):  # session, person, revision; events, the newest number
+    with django_assert_num_queries(6):  # session, person, revision; events, the newest number, what people are called
         log.get("/staff/audit/")
