@@ -32,6 +32,12 @@ class RolePermissions:
         return [policy for policy in self.policies if policy.meaning and not policy.boundary]
 
     @property
+    def reads_all(self) -> bool:
+        """Whether every service can be read by more than what the lines of `meant` say, and more exactly."""
+        others = [policy for policy in self.policies if policy not in self.meant]
+        return self.summary.reads_all and summary(others).reads_all
+
+    @property
     def unsaid(self) -> list[str]:
         """The names of policies whose text is not known, and that are not said in a line either."""
         said = {policy.name for policy in self.meant}

@@ -326,9 +326,16 @@ def test_aws_own_policies_are_said_in_a_line(asker, policies):
     assert "NetworkAdministrator Sets up and changes networks" in can
     assert "ViewOnlyAccess Lists what there is in every service, and not what is stored there." in can
     assert "AmazonSageMakerFullAccess Everything in SageMaker." in can
+    assert "Reads every service" not in can  # which would be more than the line on ViewOnlyAccess says
     assert "whose text is not known here: AWSProtonDeveloperAccess" in can
     where = f"/roles/{OPERATOR.split(':')[4]}/Operator/policies"
     assert "Sets up and changes networks" in text_of(asker.get(where))
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["*:Get*","*:List*"],"Resource":"*"}]}'
+    document = PolicyDocument.objects.create(digest="c" * 64, text=text, seen_at=timezone.now())
+    own = {"name": "read", "arn": "", "document": document.digest, "boundary": False}
+    Role.objects.filter(arn=OPERATOR).update(policies=[*held, own])
+    both = soup(asker.get(f"/requests/new?role={OPERATOR}")).select_one(".can").get_text(" ", strip=True)
+    assert "Reads every service" in both
     german = text_of(asker.get(where, headers={"accept-language": "de"}))
     assert "Richtet Netze ein" in german
 
