@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q, TextField
@@ -35,20 +36,27 @@ class Approvers:
     more: bool
 
 
+class Named(NamedTuple):
+    """Who is meant: whoever is in one of `groups`, by the word of one of `providers` (slugs; none: of any)."""
+
+    groups: Sequence[GroupMatch]
+    providers: Sequence[str] = ()
+
+
 def known(
-    matches: Sequence[GroupMatch],
+    named: Sequence[Named],
     mapping: current.CurrentMapping,
     may: Callable[[Identity], bool],
     *,
     but: Iterable[UUID],
     now: datetime,
 ) -> Approvers:
-    """The active people, other than `but`, who `may`, which takes one of the groups `matches`: a few statements whatever the
-    company's size. Whom else a provider puts into a group of that name takes nobody's place among the fifty.
+    """The active people, other than `but`, who `may`, which takes one that is `named`: a few statements whatever the company's
+    size. Whom else a provider puts into a group of that name takes nobody's place, neither in the answer nor in what is looked at.
     """
     left_out = set(but)
     found: list[Person] = []
-    candidates = _candidates(matches, mapping)
+    candidates = _candidates(named, mapping)
     for start in range(0, len(candidates), _AT_ONCE):
         some = [person for person in candidates[start : start + _AT_ONCE] if person.pk not in left_out]
         for person, identity in zip(some, latest_word.identities_of(some, mapping, now=now), strict=True):
@@ -65,24 +73,31 @@ def name_of(person: Person) -> str:
     return person.name or person.email or person.subject
 
 
-def _candidates(matches: Sequence[GroupMatch], mapping: current.CurrentMapping) -> list[Person]:
-    """People who may be in one of the groups. A closer look follows; none that is in one may be missing."""
+def _candidates(named: Sequence[Named], mapping: current.CurrentMapping) -> list[Person]:
+    """People who may be meant. A closer look follows; none that is meant may be missing."""
     wanted = Q(pk__in=[])
-    exact = [match.pattern for match in matches if match.kind == "exact"]
-    if len(exact) < len(matches):
-        wanted = Q()  # a glob or an expression: only the closer look tells
-    else:
-        for name in exact:
-            # As JSON writes it: SQLite keeps what json.dumps made, PostgreSQL its own form.
-            wanted |= Q(groups_text__contains=json.dumps(name)) | Q(
-                groups_text__contains=json.dumps(name, ensure_ascii=False)
-            )
-        for directory in mapping.document.directories:
-            subjects = subjects_in(directory, exact)[:_LOOKED_AT]
-            if subjects:
-                wanted |= Q(provider=directory.provider, subject__in=subjects)
+    for groups, providers in named:
+        # Attack: many people of a lesser provider, in a group of that name, would leave no place for those who count.
+        wanted |= _in_one_of(groups, mapping) & (Q(provider__in=providers) if providers else Q())
     people = Person.objects.filter(active=True).annotate(groups_text=Cast("groups", TextField())).filter(wanted)
     return list(people.order_by("-claims_at", "pk")[:_LOOKED_AT])
+
+
+def _in_one_of(groups: Sequence[GroupMatch], mapping: current.CurrentMapping) -> Q:
+    exact = [match.pattern for match in groups if match.kind == "exact"]
+    if len(exact) < len(groups):
+        return ~Q(pk__in=[])  # a glob or an expression: only the closer look tells
+    found = Q(pk__in=[])
+    for name in exact:
+        # As JSON writes it: SQLite keeps what json.dumps made, PostgreSQL its own form.
+        found |= Q(groups_text__contains=json.dumps(name)) | Q(
+            groups_text__contains=json.dumps(name, ensure_ascii=False)
+        )
+    for directory in mapping.document.directories:
+        subjects = subjects_in(directory, exact)[:_LOOKED_AT]
+        if subjects:
+            found |= Q(provider=directory.provider, subject__in=subjects)
+    return found
 
 
 def subjects_in(directory: Directory, names: Sequence[str]) -> list[str]:

@@ -111,7 +111,7 @@ def _tell(ending: Ending, now: datetime) -> int:
 def _owners(now: datetime) -> Sequence[Person]:
     """Those who have the right, up to fifty. A group of its name is not enough: whoever runs another provider can name it."""
     mapping = current.mapping()
-    named = [match for entry in mapping.document.staff if entry.role == "owner" for match in entry.groups]
+    named = [approvers.Named(one.groups, one.provider) for one in mapping.document.staff if one.role == "owner"]
     return approvers.known(named, mapping, mapping.compiled.is_owner, but=(), now=now).people
 
 

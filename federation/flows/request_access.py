@@ -257,8 +257,9 @@ def who_can_approve(planned: Plan, *, now: datetime) -> approvers.Approvers:
     """The known people who could say yes to one of the roles."""
     mapping = current.mapping()
     rules = tuple(dict.fromkeys(grant.approval for grant in planned.grants if grant.approval))
+    named = [approvers.Named(rule.by, rule.provider) for rule in rules]
     return approvers.known(
-        planned.approvers, mapping, lambda identity: any(mapping.compiled.may_approve(identity, rule) for rule in rules),
+        named, mapping, lambda identity: any(mapping.compiled.may_approve(identity, rule) for rule in rules),
         but=[planned.person.pk], now=now,
     )  # fmt: skip
 
