@@ -15,7 +15,8 @@ from typing import Any
 from federation.directory import scim
 from federation.errors import RolegateError
 from federation.flows import push_directory as push
-from federation.flows.push_directory import Channel, Outcome
+from federation.flows.directory_people import Channel
+from federation.flows.push_directory import Outcome
 
 _PATH = re.compile(r"/?(?P<endpoint>Users|Groups)(?:/(?P<id>[^/?#]{1,200}))?/?")
 _METHODS = ("POST", "PUT", "PATCH", "DELETE")

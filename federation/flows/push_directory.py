@@ -14,24 +14,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 
-from federation.audit.events import Kind, Origin
+from federation.audit.events import Kind
 from federation.audit.record import record, record_or_log
 from federation.directory import scim
 from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, HoldReason, LetThrough, hold
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
-from federation.flows import revoke, sources
+from federation.flows import sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
+from federation.flows.directory_people import RENAMED, Channel, PersonChange, end_access, subject_of, told_of_person
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
-from federation.flows.latest_word import subject_column
-from federation.mapping.rules import Directory
 from federation.models import compiled
 from federation.models import directory as members
 from federation.models.access_changes import note_members, note_providers, note_subjects
@@ -46,7 +45,6 @@ from federation.models.directory import (
     Membership,
     PastMembership,
 )
-from federation.models.people import Person
 from federation.models.sync import HeldAnswer, Source
 
 log = structlog.get_logger(__name__)
@@ -67,17 +65,6 @@ class NoSuchResource(NotFound):
     """No person or group of this directory has this id (RFC 7644 section 3.12)."""
 
     sentence = "There is no such resource in this directory."
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """Through which a directory speaks: which one, by which token, at which address."""
-
-    directory: Directory
-    actor: str
-    base_url: str
-    origin: Origin
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +95,7 @@ def create_person(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
         with transaction.atomic():
             row.save(force_insert=True)
             _contact(channel, changed=True)
-            note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
+            note_subjects(channel.directory.provider, [subject_of(channel, row)], at=channel.now)
             if not row.active:
                 end_access(channel, [row], "is inactive in")
             told_of_person(channel, row, "made", found.attributes)
@@ -144,7 +131,7 @@ def delete_person(channel: Channel, user_id: str, *, if_match: str = "") -> Outc
         row.save(update_fields=["active", "deleted_at", "modified_at", "name", "emails", "attributes"])
         members.end_memberships_of(row, channel.now)
         _contact(channel, changed=True)
-        note_subjects(channel.directory.provider, [_subject(channel, row)], at=channel.now)
+        note_subjects(channel.directory.provider, [subject_of(channel, row)], at=channel.now)
         end_access(channel, [row], "was deleted from")
         told_of_person(channel, row, "deleted", ())
         _tell_where_many_go(channel)
@@ -167,7 +154,7 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                 row.save()
                 members.keep_old_names([(before, row)], channel.now)
                 _contact(channel, changed=True)
-                named = [_subject(channel, before), _subject(channel, row)]
+                named = [subject_of(channel, before), subject_of(channel, row)]
                 note_subjects(channel.directory.provider, named, at=channel.now)
                 if before.active and not row.active:
                     end_access(channel, [before, row], "is inactive in")
@@ -205,30 +192,6 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 def _person_outcome(channel: Channel, row: DirectoryUser, *, status: int = 200) -> Outcome:
     (body,) = show_people([row], EVERYTHING, channel.base_url)
     return Outcome(status, _location(channel, "User", row), scim.etag(row.version), body)
-
-
-# Attack: whoever is called so next would have their groups in the browser of the one who was called so before.
-RENAMED: Final = "goes by another name in"
-
-
-def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
-    """End the sessions and command lines of whoever signs in as one of these: a person's row before and after the change."""
-    subjects = {_subject(channel, row) for row in rows} - {""}
-    for person in Person.objects.filter(provider=channel.directory.provider, subject__in=subjects):
-        revoke.revoke(
-            person,
-            disable=False,  # whether they may come back is the directory's to say, each time anew
-            actor=channel.actor,
-            why=f"{why} the directory {channel.directory.slug}",
-            origin=channel.origin,
-            now=channel.now,
-            family_reason="renamed_in_directory" if why == RENAMED else "disabled_in_directory",
-        )
-
-
-def _subject(channel: Channel, row: DirectoryUser) -> str:
-    """What the identity provider calls them, "" where the directory does not say."""
-    return str(getattr(row, subject_column(channel.directory)))
 
 
 def disabling(channel: Channel, changes: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Iterator[str]:
@@ -339,19 +302,6 @@ def _tell_where_a_group_empties(channel: Channel, group: DirectoryGroup) -> None
     record_or_log(
         Kind.DIRECTORY_EMPTIES_GROUP, actor=channel.actor, outcome="ok", origin=channel.origin, now=channel.now,
         directory=group.directory, group=str(group.pk), group_name=group.display_name, people=gone,
-    )  # fmt: skip
-
-
-PersonChange = Literal["made", "changed", "disabled", "enabled", "deleted"]
-
-
-def told_of_person(channel: Channel, row: DirectoryUser, change: PersonChange, attributes: Iterable[str]) -> None:
-    """The audit event of a person's change."""
-    # Taking access away must work with the audit storage full; giving it must not.
-    write = record_or_log if change in ("disabled", "deleted") else record
-    write(
-        Kind.DIRECTORY_PERSON, actor=channel.actor, outcome="ok", origin=channel.origin, now=channel.now,
-        directory=channel.directory.slug, change=change, user=str(row.pk), user_name=row.user_name, attributes=sorted(attributes),
     )  # fmt: skip
 
 

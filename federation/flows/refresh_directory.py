@@ -28,7 +28,7 @@ from federation.directory.snapshot import FEW, NOTHING, Difference, HoldReason, 
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
-from federation.flows.push_directory import RENAMED, Channel, end_access, told_of_person
+from federation.flows.directory_people import RENAMED, Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
 from federation.models import directory as members

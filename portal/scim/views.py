@@ -16,7 +16,8 @@ from federation.directory import scim, scim_about
 from federation.errors import MethodNotAllowed, NotFound, NotSignedIn, RolegateError, ServiceUnavailable
 from federation.flows import directory_search, push_bulk, service_tokens
 from federation.flows import push_directory as push
-from federation.flows.push_directory import Channel, Outcome
+from federation.flows.directory_people import Channel
+from federation.flows.push_directory import Outcome
 from federation.models import current
 from portal.api.problems import InsufficientScope, TooLarge
 from portal.middleware import DATABASE_AWAY

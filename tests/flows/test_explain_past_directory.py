@@ -8,7 +8,7 @@ import pytest
 
 from federation.flows import explain_access, past_state, revoke
 from federation.flows import push_directory as push
-from federation.flows.push_directory import Channel
+from federation.flows.directory_people import Channel
 from federation.models import DirectoryGroup, DirectoryUser, PastName, PastNesting, Person, current
 from tests import cast
 
