@@ -145,9 +145,16 @@ def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     return error_response(request, ServiceUnavailable("database_unavailable", retry_after=5))
 
 
-def not_storable(error: DataError) -> BadRequest:
-    """What to say where the database cannot keep or compare what was sent, such as a NUL in a text (PostgreSQL)."""
-    return BadRequest("not_storable", detail=error.__class__.__name__)  # its words may quote what was sent
+def not_storable(request: HttpRequest, error: Exception) -> BadRequest | None:
+    """What to say where a NUL was sent, which PostgreSQL keeps in no text; None for any other fault: that is one of ours."""
+    if not isinstance(error, DataError):
+        return None
+    if request.content_type == "application/json":
+        has_nul = b"\\u0000" in request.body
+    else:
+        fields = (value for sent in (request.GET, request.POST) for _, values in sent.lists() for value in values)
+        has_nul = any("\x00" in str(value) for value in fields)
+    return BadRequest("not_storable") if has_nul else None
 
 
 class ErrorPages:
@@ -169,8 +176,7 @@ class ErrorPages:
         """Django's hook for what a view raised."""
         if isinstance(error, DATABASE_AWAY):
             return database_away(request, error)
-        if isinstance(error, DataError):
-            error = not_storable(error)
+        error = not_storable(request, error) or error
         if not isinstance(error, RolegateError):
             return None
         level = log.error if error.status >= 500 else log.info

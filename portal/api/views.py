@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseNotModified
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
@@ -382,8 +381,8 @@ def _failed(request: HttpRequest, error: Exception) -> HttpResponse:
     if isinstance(error, DATABASE_AWAY):
         log.error("database unavailable", exc_info=error)
         return problem(request, ServiceUnavailable("database_unavailable", retry_after=5))
-    if isinstance(error, DataError):
-        return problem(request, _use_refused(request, not_storable(error)))
+    if (refused := not_storable(request, error)) is not None:
+        return problem(request, _use_refused(request, refused))
     log.error("unexpected error in the api", exc_info=error)
     return problem(request, RolegateError("unexpected"))
 

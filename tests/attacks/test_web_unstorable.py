@@ -52,16 +52,22 @@ def refuse_to_store(monkeypatch):
     monkeypatch.setattr(request_access, "_store", refused)
 
 
-def test_what_the_database_cannot_keep_is_a_fault_of_what_was_sent(browser, carol, monkeypatch):
+def test_a_nul_that_the_database_cannot_keep_is_a_fault_of_what_was_sent(browser, carol, monkeypatch):
     refuse_to_store(monkeypatch)
-    answer = ask(browser, "Deploy")
+    answer = ask(browser, NUL)
     assert answer.status_code == 400
     assert "bad_request" in answer.text
-    answer = ask_by_api(token_of(carol), "Deploy")
+    answer = ask_by_api(token_of(carol), NUL)
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
-def test_so_it_is_with_a_nul(browser, carol):
+def test_whatever_else_it_cannot_keep_is_a_fault_of_ours(browser, carol, monkeypatch):
+    refuse_to_store(monkeypatch)
+    assert ask(browser, "Deploy").status_code == 500
+    assert ask_by_api(token_of(carol), "Deploy").status_code == 500
+
+
+def test_so_it_is_with_the_real_one(browser, carol):
     before = AccessRequest.objects.count()
     answers = [ask(browser, NUL), ask_by_api(token_of(carol), NUL)]
     answers.append(browser.post("/staff/tokens/revoke", {"name": NUL}))
