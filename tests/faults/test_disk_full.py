@@ -1,4 +1,4 @@
-"""The disk under an SQLite file is full (SQLITE_FULL): nothing leaves unrecorded, and nothing is half applied."""
+"""The disk under an SQLite file is full (SQLITE_FULL): nothing leaves unrecorded, nothing is half applied, and access can be ended."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_that_nothing_left_unrecorded(stage: Stage, handed_out: set[str]) -> No
         assert {entry.get("sAMLAssertionID"), entry.get("jti")} & known - {None}
 
 
-def test_what_needs_room_is_refused_whole(stage: Stage) -> None:
+def test_what_needs_room_is_refused_whole_and_what_ends_access_is_not(stage: Stage) -> None:
     gateway = stage.gateway
     alice = sign_in(stage)
     api = Api(gateway, alice.pair(gateway))
@@ -107,9 +107,12 @@ def test_what_needs_room_is_refused_whole(stage: Stage) -> None:
     assert value(stage, "SELECT count(*) FROM federation_mappingrevision") == before
 
     assert alice.get(f"{gateway.url}/").status == 200  # looking needs no room
+    assert "1 portal session(s) ended" in gateway.manage("revoke", CAST["alice"].email, "--why", "left")
+    assert alice.get(f"{gateway.url}/").url.startswith(f"{gateway.url}/signin/")
     restarted(stage, "config.settings.development")  # somebody has made room
+    assert api.get("/me").json()["code"] == "invalid_token"
     assert "intact" in gateway.manage("audit", "verify")
     check_that_nothing_left_unrecorded(stage, handed_out)
     gateway.apply(document)
     assert value(stage, "SELECT max(number) FROM federation_mappingrevision") == before + 1
-    api.credentials(READ_ONLY_SAML)
+    Api(gateway, sign_in(stage).pair(gateway)).credentials(READ_ONLY_SAML)
