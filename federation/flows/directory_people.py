@@ -32,6 +32,8 @@ class Channel:
 
 # Attack: whoever is called so next would have their groups in the browser of the one who was called so before.
 RENAMED: Final = "goes by another name in"
+# Attack: whoever was called so until now, a guest whom no directory lists, would have the groups of the one who is called so now.
+ANOTHERS: Final = "is another's name now in"
 
 
 def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
@@ -45,7 +47,7 @@ def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> Non
             why=f"{why} the directory {channel.directory.slug}",
             origin=channel.origin,
             now=channel.now,
-            family_reason="renamed_in_directory" if why == RENAMED else "disabled_in_directory",
+            family_reason="renamed_in_directory" if why in (RENAMED, ANOTHERS) else "disabled_in_directory",
         )
 
 

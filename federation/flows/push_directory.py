@@ -29,7 +29,7 @@ from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, HoldRea
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
-from federation.flows.directory_people import RENAMED, Channel, PersonChange, end_access, subject_of, told_of_person
+from federation.flows.directory_people import ANOTHERS, RENAMED, Channel, PersonChange, end_access, subject_of, told_of_person
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
 from federation.models import compiled
 from federation.models import directory as members
@@ -160,6 +160,7 @@ def _change_person(channel: Channel, user_id: str, if_match: str, read: Any) -> 
                     end_access(channel, [before, row], "is inactive in")
                 elif named[0] != named[1]:
                     end_access(channel, [before], RENAMED)
+                    end_access(channel, [row], ANOTHERS)
                 change: PersonChange = "changed"
                 if before.active != row.active:
                     change = "enabled" if row.active else "disabled"

@@ -28,7 +28,7 @@ from federation.directory.snapshot import FEW, NOTHING, Difference, HoldReason, 
 from federation.errors import NotFound, RolegateError
 from federation.flows import leases, runs, sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
-from federation.flows.directory_people import RENAMED, Channel, end_access, told_of_person
+from federation.flows.directory_people import ANOTHERS, RENAMED, Channel, end_access, told_of_person
 from federation.mapping.rules import Directory
 from federation.models import current
 from federation.models import directory as members
@@ -495,6 +495,7 @@ def _take_people(channel: Channel, change: Change) -> dict[str, UUID]:
     renamed = [key for key in change.people.changed if found[key].subject != change.names[key]]
     end_access(channel, DirectoryUser.objects.filter(pk__in=[ids[key] for key in renamed]), RENAMED)
     rows = [_row(found[key], slug, now, ids[key]) for key in change.people.changed]
+    end_access(channel, [row for row in rows if row.subject != change.names[row.external_id]], ANOTHERS)
     before = DirectoryUser.objects.in_bulk([row.pk for row in rows])
     members.keep_old_names([(before[row.pk], row) for row in rows], now)
     DirectoryUser.objects.bulk_update(rows, _PERSON_COLUMNS, batch_size=_BATCH)

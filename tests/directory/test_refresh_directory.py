@@ -203,6 +203,18 @@ def test_whoever_has_somebodys_old_name_has_not_their_session(slapd, company, si
     assert event["why"] == "goes by another name in the directory ad"
 
 
+def test_whoever_gets_somebodys_name_has_not_their_session(slapd, company, sign_in_as, now):
+    slapd.person("alice.liddell")
+    refresh()
+    guest = sign_in_as(cast.alice(), at=now)
+    PortalSession.objects.create(session_key="a" * 64, session_data="x", expire_date=now, person=guest)
+    slapd.ldif(f"dn: {person_dn('alice.liddell')}\nchangetype: modrdn\nnewrdn: uid=alice\ndeleteoldrdn: 1")
+    assert refresh().outcome == "ok"
+    assert PortalSession.objects.count() == 0
+    (event,) = told("revoked")
+    assert event["why"] == "is another's name now in the directory ad"
+
+
 def test_renamed_people_and_groups_stay_who_they_are(slapd, company):
     slapd.group("platform", [slapd.person("alice")])
     slapd.group("engineering", [person_dn("alice")])

@@ -362,3 +362,14 @@ def test_whoever_has_somebodys_old_name_has_not_their_session(directory, sign_in
     assert PortalSession.objects.count() == 0
     event = AuditEvent.objects.get(kind="revoked")
     assert event.data["why"] == "goes by another name in the directory staff"
+
+
+def test_whoever_gets_somebodys_name_has_not_their_session(directory, sign_in_as, now):
+    """Attack, or everyday: a guest whom no directory lists has gone, and an employee is called so now. The guest's browser is still open."""
+    employee = directory.person("alice.liddell")
+    guest = sign_in_as(cast.alice(), at=now)
+    PortalSession.objects.create(session_key="a" * 64, session_data="x", expire_date=now, person=guest)
+    directory.patch(f"Users/{employee}", {"op": "replace", "path": "userName", "value": "alice"})
+    assert PortalSession.objects.count() == 0
+    event = AuditEvent.objects.get(kind="revoked")
+    assert (event.data["person"], event.data["why"]) == (str(guest.pk), "is another's name now in the directory staff")
