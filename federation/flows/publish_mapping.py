@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import lock_head, record
@@ -111,7 +111,8 @@ def _end_sessions(enabled: Sequence[str]) -> dict[str, int]:
     with its provider, for somebody who has left in between.
     """
     others = PortalSession.objects.filter(person__isnull=False).exclude(provider__in=["", *enabled])
-    ended = dict(others.order_by().values_list("provider").annotate(Count("pk")))
-    if ended:
-        others.filter(provider__in=ended).delete()
-    return ended
+    # Whoever ends sessions locks them before the audit head, which is locked here already: what is on its way out is left to them.
+    found = list(others.select_for_update(skip_locked=True).values_list("pk", "provider"))
+    if found:
+        PortalSession.objects.filter(pk__in=[key for key, _ in found]).delete()
+    return dict(Counter(provider for _, provider in found))

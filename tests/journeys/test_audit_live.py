@@ -36,7 +36,7 @@ def test_what_somebody_else_does_turns_up_by_itself(new_context: NewContext, sta
     expect(grace.locator("#announce")).to_have_text("1 new event")
     look(grace, "audit, watched live")
     # What the search leaves out stays out: a sign-in of somebody else is no credentials of Alice's.
-    sign_in(new_context().new_page(), staffed, "oidc", "bob")
+    sign_in(new_context().new_page(), staffed, "saml", "bob")
     alice.goto(f"{staffed.url}/roles/{PRODUCTION}/ReadOnly/credentials")
     alice.get_by_role("button", name="Get credentials").click()
     expect(grace.locator("#events tr")).to_have_count(before + 2)
