@@ -7,6 +7,8 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What one process has compiled serves every later one. Without that, each test process rewrites every assertion again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo   the gateway, a corporate identity provider and a local AWS on this machine: http://localhost:8000"
