@@ -16,12 +16,11 @@ from typing import Any
 from django.conf import settings
 
 from federation.errors import PersonDisabled, RolegateError, UnknownProvider
-from federation.flows import latest_word
+from federation.flows import latest_word, written_mapping
 from federation.flows.latest_word import subject_column
 from federation.flows.newcomers import newcomers
 from federation.identity import Identity
 from federation.mapping.company import Company
-from federation.mapping.document import parse_written
 from federation.mapping.engine import CompiledMapping, compile_mapping
 from federation.mapping.findings import Tally
 from federation.mapping.impact import Impact, Somebody, assess, both_reach
@@ -68,7 +67,7 @@ class Preview:
 
 def preview(text: str, *, author: Person | None, now: datetime) -> Preview:
     """Compare `text` with the revision in force, on the people of today. Raises DocumentError with every fault."""
-    document = parse_written(text)
+    document = written_mapping.read(text)
     before = current.mapping()
     completed = current.completed(document)
     after = compile_mapping(completed)

@@ -14,7 +14,8 @@ from django.db import transaction
 from federation.audit.events import Kind, Origin
 from federation.audit.record import lock_head, record
 from federation.errors import RolegateError
-from federation.mapping.document import parse, refuse_unseen
+from federation.flows import written_mapping
+from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
 from federation.mapping.textdiff import unified
 from federation.models.mapping import MappingRevision
@@ -75,7 +76,7 @@ def publish(
             raise RevisionMovedOn("revision_moved_on", detail=f"{only_on} is not {number}")
         if newest is not None and text in {newest.text, in_clear(newest.text)}:
             return Published(newest.number, changed=False, diff="")
-        refuse_unseen(text)
+        written_mapping.check(text)
         digest = hashlib.sha256(stored.encode()).hexdigest()
         # Under the lock that every mint waits for: this must stay a matter of milliseconds (`mapping.textdiff`).
         diff = unified(newest.text if newest else "", stored, f"revision {number}", f"revision {number + 1}")

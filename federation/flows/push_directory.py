@@ -29,7 +29,15 @@ from federation.directory.snapshot import FEW, MOST_OF_MANY, Difference, HoldRea
 from federation.errors import NotFound, RolegateError, ServiceUnavailable
 from federation.flows import sources
 from federation.flows.directory_effect import Shift, closure, effect_of, turned
-from federation.flows.directory_people import ANOTHERS, RENAMED, Channel, PersonChange, end_access, subject_of, told_of_person
+from federation.flows.directory_people import (
+    ANOTHERS,
+    RENAMED,
+    Channel,
+    PersonChange,
+    end_access,
+    subject_of,
+    told_of_person,
+)
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
 from federation.models import compiled
 from federation.models import directory as members

@@ -29,7 +29,7 @@ from federation.mapping.writing import to_yaml
 from federation.mapping.yamltree import Unreadable, read
 from federation.said import say
 
-__all__ = ["DocumentError", "Fault", "parse", "parse_written", "refuse_unseen", "to_yaml"]
+__all__ = ["DocumentError", "Fault", "parse", "refuse_unseen", "to_yaml"]
 
 _SECTIONS = ("version", "identity_providers", "directories", "accounts", "staff", "mapping", "delegations")
 _MANY = 20_000
@@ -76,19 +76,11 @@ def parse(text: str) -> Document:
     return Document(1, providers, accounts, staff, rules, delegations, directories)
 
 
-def parse_written(text: str) -> Document:
-    """As `parse`, of a text that somebody has just written: no character in it, in comments neither, that a reviewer does not
-    see, or that changes the order of what they do see (CVE-2021-42574). Those of an earlier day stay readable by `parse`.
-
-    Raises DocumentError.
-    """
-    document = parse(text)
-    refuse_unseen(text)
-    return document
-
-
 def refuse_unseen(text: str) -> None:
-    """Raise DocumentError where `parse_written` would for what nobody sees. Reads no document: a matter of milliseconds."""
+    """Raise DocumentError where a text that somebody has just written has a character, in comments too, that a reviewer does not
+    see, or that changes the order of what they do see (CVE-2021-42574). Reads no document: a matter of milliseconds. Those of an
+    earlier day stay readable by `parse`.
+    """
     faults = [
         Fault("", line, say("has the invisible character {character}; take it out", character=f"U+{ord(unseen):04X}"))
         for line, unseen in unseen_in(text)

@@ -13,9 +13,9 @@ from django.db.models import Q
 
 from federation.aws.arns import parse_role_arn
 from federation.errors import BadRequest
-from federation.flows import assess_mapping
+from federation.flows import assess_mapping, written_mapping
 from federation.flows.assess_mapping import Measure
-from federation.mapping.document import DocumentError, Fault, parse, parse_written
+from federation.mapping.document import DocumentError, Fault, parse
 from federation.mapping.explain import Explanation, explain
 from federation.mapping.patterns import is_glob
 from federation.mapping.rolearn import ACCOUNT_ID
@@ -89,7 +89,7 @@ def sheet(text: str, *, now: datetime, measured: bool = True) -> Sheet:
     faults: tuple[Fault, ...] = ()
     document = None
     try:
-        document = parse_written(text)
+        document = written_mapping.read(text)
     except DocumentError as error:
         faults = error.faults
     try:

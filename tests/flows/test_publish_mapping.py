@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 
 from federation.audit import record
 from federation.errors import UnknownProvider
-from federation.flows import assess_mapping, publish_mapping
+from federation.flows import assess_mapping, publish_mapping, written_mapping
 from federation.mapping.document import DocumentError
 from federation.models import AuditEvent, AuditHead, MappingRevision, PortalSession, current
 from federation.models.mapping import RevisionIsImmutable
@@ -232,7 +232,13 @@ def test_what_nobody_sees_is_published_by_nobody_and_what_is_in_force_stays_so(d
     with pytest.raises(DocumentError, match=r"U\+3164"):
         assess_mapping.preview(unseen, author=None, now=cast.NOW)
     with monkeypatch.context() as earlier:
-        earlier.setattr(publish_mapping, "refuse_unseen", lambda text: None)
+        earlier.setattr(written_mapping, "refuse_unseen", lambda text: None)
         number = publish(unseen, origin, now).number
     assert not publish(unseen, origin, now).changed
     assert current.mapping().number == number
+    # What was in force once can be gone back to, by whoever sees its preview.
+    publish(cast.DOCUMENT, origin, now)
+    assert assess_mapping.preview(unseen, author=None, now=cast.NOW).document.rules
+    assert publish(unseen, origin, now).number == number + 2
+    with pytest.raises(DocumentError, match=r"U\+3164"):  # and nothing else that has it
+        publish(unseen + "# another\n", origin, now)

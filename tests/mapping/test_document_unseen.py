@@ -2,7 +2,7 @@
 
 import pytest
 
-from federation.mapping.document import DocumentError, parse, parse_written
+from federation.mapping.document import DocumentError, parse, refuse_unseen
 
 RULE = """\
 version: 1
@@ -12,6 +12,12 @@ mapping:
     when: {{groups: ["{group}"]}}
     deny: {{accounts: {{names: ["*"]}}}}
 """
+
+
+def parse_written(text):
+    document = parse(text)
+    refuse_unseen(text)
+    return document
 
 
 def faults(**texts):
