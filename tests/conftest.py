@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import cast
 
-pytest_plugins = ["tests.no_skips", "tests.long_first"]
+pytest_plugins = ["tests.no_skips", "tests.long_first", "tests.measured"]
 
 # Eight thousand tests are a million objects that stay: they are not looked through for garbage while they are made, nor
 # afterwards. What the tests themselves leave behind is collected as ever.
