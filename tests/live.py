@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,24 @@ def _stamp_of_static_files() -> str:
     times = "".join(f"{file} {file.stat().st_mtime_ns}\n" for file in files)
     there = (ROOT / "staticfiles" / "staticfiles.json").exists()
     return f"{hashlib.sha256(times.encode()).hexdigest()} {there}"
+
+
+def migrate_sqlite(path: Path, migrate: Callable[[], object], *, code: Path = ROOT) -> None:
+    """Make `path` a migrated database: by `migrate`, or as a copy of one that it has made before, out of the same migrations.
+
+    `code`: whose migrations, if not this checkout's.
+    """
+    migrations = sorted((code / "federation" / "migrations").glob("*.py"))
+    stamp = hashlib.sha256(b"".join(file.read_bytes() for file in (*migrations, ROOT / "requirements.txt")))
+    migrated = Path(sys.prefix) / f".migrated-{stamp.hexdigest()[:16]}.sqlite3"
+    with (Path(sys.prefix) / ".migrated.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not migrated.exists():
+            migrate()
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(migrated)) as target:
+                source.backup(target)  # with what is still in the write-ahead log
+            return
+    shutil.copyfile(migrated, path)
 
 
 class Gateway:
@@ -161,22 +179,13 @@ class Gateway:
         return self
 
     def _migrate(self) -> None:
-        """`manage.py migrate`; for SQLite by a copy of a file that it has made before, out of the same migrations."""
+        """`manage.py migrate`; for SQLite as `migrate_sqlite` does it."""
         if self._server_url or not self._database.startswith("sqlite:///"):
             self.manage("migrate", "-v", "0")
             return
-        path = Path(self._database.removeprefix("sqlite:///"))
-        migrations = sorted((self.code / "federation" / "migrations").glob("*.py"))
-        stamp = hashlib.sha256(b"".join(file.read_bytes() for file in (*migrations, ROOT / "requirements.txt")))
-        migrated = Path(sys.prefix) / f".migrated-{stamp.hexdigest()[:16]}.sqlite3"
-        with (Path(sys.prefix) / ".migrated.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not migrated.exists():
-                self.manage("migrate", "-v", "0")
-                with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(migrated)) as target:
-                    source.backup(target)  # with what is still in the write-ahead log
-                return
-        shutil.copyfile(migrated, path)
+        migrate_sqlite(
+            Path(self._database.removeprefix("sqlite:///")), lambda: self.manage("migrate", "-v", "0"), code=self.code
+        )
 
     @property
     def pid(self) -> int:

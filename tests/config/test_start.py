@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import cast
+from tests.live import migrate_sqlite
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a server does: it imports the module, and calls the application.
@@ -50,6 +51,10 @@ def manage(environment, *arguments):
     )
 
 
+def migrated(environment, tmp_path):
+    migrate_sqlite(tmp_path / "gateway.sqlite3", lambda: manage(environment, "migrate", "-v", "0"))
+
+
 def serve(environment, entry="wsgi"):
     return subprocess.Popen(
         [sys.executable, "-c", SERVE.format(entry=entry)], cwd=ROOT, env=environment,
@@ -61,7 +66,7 @@ def serve(environment, entry="wsgi"):
 def test_a_migrated_gateway_serves_its_keys_and_its_configured_mapping(environment, tmp_path, entry):
     (tmp_path / "mapping.yaml").write_text(cast.DOCUMENT)
     environment["ROLEGATE_CONFIG"] = str(tmp_path / "mapping.yaml")
-    manage(environment, "migrate", "-v", "0")
+    migrated(environment, tmp_path)
     out, err = serve(environment, entry).communicate(timeout=60)
     assert json.loads(out.splitlines()[-1]) == {"ready": {"status": "ok"}, "keys": 2, "corp": True}, err[-2000:]
 
@@ -82,7 +87,7 @@ def test_a_gateway_that_starts_before_its_database_is_migrated_catches_up(enviro
 def test_a_faulty_mapping_stops_a_gateway_that_has_none_with_path_and_line(environment, tmp_path):
     (tmp_path / "mapping.yaml").write_text("version: 1\nmappings: []\n")
     environment["ROLEGATE_CONFIG"] = str(tmp_path / "mapping.yaml")
-    manage(environment, "migrate", "-v", "0")
+    migrated(environment, tmp_path)
     process = serve(environment)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0

@@ -31,7 +31,7 @@ from celery import Celery as Sender
 
 from demo.idp.server import CorporateIdp
 from tests.faults.servers import Celery, RedisServer, celery, wait_until
-from tests.live import ROOT, mapping_document
+from tests.live import ROOT, mapping_document, migrate_sqlite
 
 PURGE, REFRESH = "federation.tasks.purge_expired", "federation.tasks.refresh_provider_documents"
 WORKER = ("worker", "--concurrency", "1", "--loglevel", "INFO", "--without-mingle", "--without-gossip")
@@ -129,7 +129,7 @@ def database(tmp_path_factory: pytest.TempPathFactory, metadata_host: SlowHost) 
         "claims": {"subject": "NameID", "groups": "memberOf"},
     }
     (folder / "mapping.yaml").write_text(yaml.safe_dump(mapping_document([provider])))
-    database.manage("migrate", "-v", "0")
+    migrate_sqlite(database.path, lambda: database.manage("migrate", "-v", "0"))
     database.manage("apply", str(folder / "mapping.yaml"))
     return database
 
