@@ -1,14 +1,12 @@
 """With ROLEGATE_TEST_NO_SKIPS=1, a skipped test is a failure: CI installs everything, so nothing has a reason to be skipped.
 
 A pytest plugin, listed in tests/conftest.py. `--only-database` keeps the tests that touch a database or run the
-gateway as a process: the ones worth running a second time, on another database. Not those of `_OF_ONE_DATABASE`, which
-are not even read.
+gateway as a process: the ones worth running a second time, on another database. Not those of `_OF_ONE_DATABASE`.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -38,13 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    if not config.getoption("--only-database") or not collection_path.is_relative_to(config.rootpath):
-        return None
-    path = collection_path.relative_to(config.rootpath).as_posix() + ("/" if collection_path.is_dir() else "")
-    return path.startswith(_OF_ONE_DATABASE) or None
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--only-database"):
         return
@@ -53,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         touches = item.get_closest_marker("django_db") or _DATABASE_FIXTURES.intersection(
             getattr(item, "fixturenames", ())
         )
-        (keep if touches else drop).append(item)
+        (keep if touches and not item.nodeid.startswith(_OF_ONE_DATABASE) else drop).append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
         items[:] = keep
