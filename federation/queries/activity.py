@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from federation.models import current
 from federation.models.audit import AuditEvent
 from federation.models.people import Person
 from federation.models.sessions import PortalSession, session_row_key
@@ -97,6 +98,11 @@ def deeds(
         for row in rows[:PAGE]
     ]
     return shown, (shown[-1].at, shown[-1].seq) if len(rows) > PAGE else None
+
+
+def account_names() -> dict[str, str]:
+    """Account id -> what the mapping in force, or the organization, calls it."""
+    return {account.id: account.name for account in current.mapping().document.accounts}
 
 
 def browser_sessions(person: Person, cookie: str | None, *, now: datetime) -> Sequence[BrowserSession]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache, reduce
 from typing import Any
@@ -165,6 +165,13 @@ def moment(at: datetime | None) -> SafeString:
 def role_name(arn: str) -> str:
     """The name of a role without its path: what IAM's own commands take."""
     return arn.rsplit("/", 1)[-1]
+
+
+@register.filter
+def account_name(arn: str, names: Mapping[str, str]) -> str:
+    """What people call the account of an ARN; its number where it has no name (any more), "" for what is no ARN."""
+    account_id = arn.split(":", 5)[4] if arn.count(":") >= 5 else ""
+    return names.get(account_id, account_id)
 
 
 @register.filter

@@ -30,6 +30,7 @@ def activity(request: HttpRequest) -> HttpResponse:
         "earlier": "/activity/" if before else "",
         "browsers": queries.browser_sessions(person, cookie, now=now) if before is None else [],
         "open": queries.open_sessions(person, now=now) if before is None else [],
+        "accounts": queries.account_names(),
         "now": now,
         "ended": request.GET.get("ended", ""),
     }

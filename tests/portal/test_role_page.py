@@ -145,6 +145,16 @@ def test_what_is_no_arn(publish, signed_in, text):
 # --- Activity -------------------------------------------------------------------------------------------------
 
 
+def test_activity_calls_roles_and_accounts_what_people_call_them(publish, signed_in, fake_aws):
+    publish()
+    browser = signed_in()
+    browser.submit(browser.get(f"{PAGE}credentials"), f"{PAGE}credentials")
+    shown = soup(browser.get("/activity/"))
+    told = f"ReadOnly shop-prod {cast.role(cast.PROD, 'ReadOnly')}"
+    assert shown.select_one("section[aria-labelledby=aws] tbody th").get_text(" ", strip=True) == told
+    assert shown.select_one("section[aria-labelledby=deeds] tbody th div").get_text(" ", strip=True) == told
+
+
 def test_ones_own_activity_and_nobody_elses(publish, signed_in, fake_aws):
     publish()
     bob = signed_in(cast.bob())
