@@ -232,7 +232,8 @@ def run_now(page: Page, town: Town, words: str) -> None:
     task = str(row.get_by_role("link").get_attribute("id")).removeprefix("task-")
     ended = f"SELECT count(*) FROM federation_taskrun WHERE task = '{task}' AND finished_at IS NOT NULL"
     before = town.gateway.rows(ended)
-    row.get_by_role("button", name="Run now").click()
+    with page.expect_navigation():  # to the page that says it has begun: a reload would meet it half way
+        row.get_by_role("button", name="Run now").click()
     wait_until(lambda: town.gateway.rows(ended) != before, f"{task} has ended")
     page.reload()
     expect(row).to_contain_text("ended well")

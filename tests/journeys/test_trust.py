@@ -34,7 +34,8 @@ def test_the_corrected_policy_is_copied_and_mends_the_role(new_context: NewConte
         expect(alice.get_by_role("main")).to_contain_text("AWS refused the role.")
 
         carol.get_by_label("Console").get_by_role("link", name="Trust findings").click()
-        row = carol.locator("#list tbody tr", has_text="shop-staging").filter(has_text="Keeps people out").first
+        row = carol.locator("#list tbody tr", has_text="shop-staging").filter(has_text="Keeps people out")
+        row = row.filter(has=carol.get_by_role("link", name="Developer")).first
         expect(row).to_contain_text("a corrected policy is on the role's page")
         row.get_by_role("link", name="Developer").click()
         trust = carol.get_by_role("region", name="Trust")
