@@ -30,6 +30,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bench import saml_traffic
+from bench.scim import GROUP, PATCH, USER
 from demo.aws.server import LocalAws
 from demo.estate import AUDIENCE, reader_trust, trust_policy
 from demo.estate import READER as READER_ROLE
@@ -40,9 +41,6 @@ from tests.peers.slapd import BASE, READER, READER_PASSWORD, Authority, Slapd, g
 DECIDES, LISTS = 5.0, 30.0
 ACCOUNT = "444455556666"
 PUSHED, READ, MAPPED, TAGGED, TRUSTED = ("Pushed", "Read", "Mapped", "Tagged", "Trusted")
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _PEOPLE = """
 import hashlib, secrets
 from datetime import timedelta

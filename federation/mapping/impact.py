@@ -205,12 +205,11 @@ _COUNTED: Mapping[str, str] = {
 
 def _counted(impact: Impact) -> tuple[dict[str, int], tuple[str, ...]]:
     # Counted by object, since equal changes are mostly one, and only then asked what each is: 5,000 people may have 400,000.
-    told: dict[int, RoleChange] = {}
+    told = {id(change): change for cohort in impact.cohorts for change in cohort.changes}
+    numbered = [(len(cohort.people), list(map(id, cohort.changes))) for cohort in impact.cohorts]
     of_size: dict[int, Counter[int]] = {}
-    for cohort in impact.cohorts:
-        numbers = list(map(id, cohort.changes))
-        told.update(zip(numbers, cohort.changes, strict=True))
-        of_size.setdefault(len(cohort.people), Counter()).update(numbers)
+    for size, numbers in numbered:
+        of_size.setdefault(size, Counter()).update(numbers)
     pairs: dict[str, int] = dict.fromkeys(("gained", "lost", "approval_needed", "approval_lifted", "session"), 0)
     for size, counted in of_size.items():
         for number, count in counted.items():
@@ -219,8 +218,7 @@ def _counted(impact: Impact) -> tuple[dict[str, int], tuple[str, ...]]:
     losses = {number for number, change in told.items() if change.kind in LOSSES}
     opening = {number for number, change in told.items() if change.production and change.widens}
     people = dict.fromkeys(("affected", "gain", "lose", "production_gain"), 0)
-    for cohort in impact.cohorts:
-        size, numbers = len(cohort.people), list(map(id, cohort.changes))
+    for size, numbers in numbered:
         people["affected"] += size
         people["gain"] += size * (not gains.isdisjoint(numbers))
         people["lose"] += size * (not losses.isdisjoint(numbers))
@@ -375,8 +373,8 @@ class _Differ:
         """Each change that somebody has, once, by its number."""
         self._same = {name for name, rule in after.rules.items() if before.rules.get(name) == rule}
         self._known: dict[tuple[int, int], tuple[Standing, Standing, tuple[int, ...]]] = {}
-        # By what a role was and is given by: a company keeps what it gives, so that no `id` is given to another.
-        self._told_of: dict[int | tuple[int, int], int] = {}
+        # By what a role was and is given by, and the deny: a company keeps what it gives, so that no `id` is given to another.
+        self._told_of: dict[tuple[int, int, str], int] = {}
         self._numbers: dict[RoleChange, int] = {}
         self._options: dict[tuple[str, str, int | None], tuple[Option, ...]] = {}
         self._accounts: dict[str, tuple[str, bool]] = {}
@@ -394,7 +392,7 @@ class _Differ:
         found = []
         if was is will:  # the same roles by the same rules: only what the rules say of sessions may differ
             for one in was.grants:
-                number = told_of.get(id(one))
+                number = told_of.get((id(one), id(one), ""))
                 found.append(self._number(one, one) if number is None else number)
         else:
             old = {given.role_arn: given for given in was.grants}
@@ -402,8 +400,7 @@ class _Differ:
             for arn, one in old.items():
                 other = new.get(arn)
                 if other is not None and (one.rule != other.rule or one.rule not in self._same):
-                    number = told_of.get((id(one), id(other)))
-                    found.append(self._number(one, other) if number is None else number)
+                    found.append(self._number(one, other))
             denied = dict(will.denied)
             found += [self._number(old[arn], None, denied.get(arn, "")) for arn in old.keys() - new.keys()]
             found += [self._number(None, new[arn]) for arn in new.keys() - old.keys()]
@@ -412,14 +409,17 @@ class _Differ:
 
     def _number(self, one: Given | None, other: Given | None, denied_by: str = "") -> int:
         """The number of a change, below zero for none."""
+        key = id(one), id(other), denied_by
+        known = self._told_of.get(key)
+        if known is not None:
+            return known
         change = self._told(one, other, denied_by)
         number = -1
         if change is not None:
             number = self._numbers.setdefault(change, len(self.changes))
             if number == len(self.changes):
                 self.changes.append(change)
-        if one is not None and other is not None:
-            self._told_of[id(one) if one is other else (id(one), id(other))] = number
+        self._told_of[key] = number
         return number
 
     def _told(self, one: Given | None, other: Given | None, denied_by: str) -> RoleChange | None:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from heroicons.templatetags.heroicons import heroicon_micro
 
+from federation.mapping.rolearn import parse_role_arn
 from federation.said import translated, unpacked
 
 register = template.Library()
@@ -170,8 +171,8 @@ def role_name(arn: str) -> str:
 @register.filter
 def account_name(arn: str, names: Mapping[str, str]) -> str:
     """What people call the account of an ARN; its number where it has no name (any more), "" for what is no ARN."""
-    account_id = arn.split(":", 5)[4] if arn.count(":") >= 5 else ""
-    return names.get(account_id, account_id)
+    role = parse_role_arn(arn)
+    return names.get(role.account_id, role.account_id) if role is not None else ""
 
 
 @register.filter
