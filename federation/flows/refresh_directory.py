@@ -84,10 +84,9 @@ def due(*, now: datetime) -> list[Directory]:
 
 def refresh_due(*, now: datetime) -> list[Refreshed] | None:
     """Read what is due; None where another worker is at it. Where nothing is, a run is left behind every few minutes alone."""
-    wanted = due(now=now)
-    if not wanted and TaskRun.objects.filter(task=TASK, started_at__gt=now - _SEEN).exists():
+    if not due(now=now) and TaskRun.objects.filter(task=TASK, started_at__gt=now - _SEEN).exists():
         return []
-    return refresh(wanted)
+    return refresh(lambda: due(now=timezone.now()))
 
 
 def refresh_named(slug: str = "", *, say: Callable[[Refreshed], None] | None = None) -> list[Refreshed] | None:
@@ -99,15 +98,21 @@ def refresh_named(slug: str = "", *, say: Callable[[Refreshed], None] | None = N
             "directory_unknown",
             sentence=f"No directory {slug} of the mapping is read over LDAP. Those that are: {known}.",
         )
-    return refresh(wanted, say=say)
+    return refresh(lambda: wanted, say=say)
 
 
-def refresh(wanted: Sequence[Directory], *, say: Callable[[Refreshed], None] | None = None) -> list[Refreshed] | None:
-    """Read these, one after the other. Returns what became of each; None where another worker is at it. Raises LeaseLost."""
+def refresh(
+    which: Callable[[], Sequence[Directory]], *, say: Callable[[Refreshed], None] | None = None
+) -> list[Refreshed] | None:
+    """Read these, one after the other. Returns what became of each; None where another worker is at it. Raises LeaseLost.
+
+    `which` is asked with the lease held: until then another worker may have read what was due.
+    """
     results = list[Refreshed]()
     with runs.run(TASK) as run:
         if run is None:
             return None
+        wanted = which()
         run.total(len(wanted))
         for directory in wanted:
             result = refresh_one(directory, now=timezone.now(), alive=run.alive)

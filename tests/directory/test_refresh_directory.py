@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from federation import tasks
 from federation.errors import AccessDenied, NotFound, NotInDirectory, PersonDisabled
-from federation.flows import access, background, leases, sources
+from federation.flows import access, background, leases, runs, sources
 from federation.flows import refresh_directory as flow
 from federation.models import (
     AccessChange,
@@ -593,6 +594,22 @@ def test_asked_for_by_hand_every_one_is_read(slapd, company, origin, now, monkey
     assert asked == ["refresh_directory"]
     tasks.refresh_directory()
     assert TaskRun.objects.filter(task="refresh_directory", detail__ad="ok").count() == 2
+
+
+def test_what_another_worker_read_before_this_one_held_the_lease_is_not_read_again(slapd, company, monkeypatch):
+    slapd.person("alice")
+    lease = runs.run
+
+    @contextmanager
+    def after_another(task):
+        monkeypatch.setattr(flow.runs, "run", lease)
+        assert [result.outcome for result in flow.refresh_due(now=timezone.now())] == ["ok"]
+        with lease(task) as run:
+            yield run
+
+    monkeypatch.setattr(flow.runs, "run", after_another)
+    assert flow.refresh_due(now=timezone.now()) == []
+    assert TaskRun.objects.filter(task="refresh_directory", detail__ad="ok").count() == 1
 
 
 def test_one_that_cannot_be_read_does_not_stop_the_others(slapd, entry, publish):
