@@ -18,7 +18,7 @@ from django.db import connection
 from federation.errors import RateLimited
 from federation.models.access import RateWindow
 
-Scope = Literal["sign_in", "token", "device", "credentials", "scim", "staff_refused", "requests"]
+Scope = Literal["sign_in", "token", "device", "credentials", "scim", "staff_refused", "requests", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ LIMITS: dict[Scope, Limit] = {
     "scim": Limit(60, 12_000, 600, refused=10),
     # Asking for access: each request may send letters to a whole team.
     "requests": Limit(60, 30, 3_000),
+    # What a page, or a program that a person has paired, works out anew at each question: a loop of one person's would
+    # take the processors that everybody else signs in with.
+    "explain": Limit(60, 600, 30_000),
     # Only refusals are counted: somebody who tries every door of the console is recorded, but does not fill the log.
     "staff_refused": Limit(60, 60, 600),
 }

@@ -27,7 +27,7 @@ from federation import queries
 from federation.audit.events import Kind
 from federation.aws.credentials import process_document
 from federation.errors import BadRequest, MethodNotAllowed, NotSignedIn, RateLimited, RolegateError, ServiceUnavailable
-from federation.flows import decide_requests, pair_cli, request_access
+from federation.flows import decide_requests, pair_cli, rate_limits, request_access
 from federation.flows.issue_credentials import issue_credentials, refuse_role
 from federation.flows.open_console import open_console
 from federation.queries import requests as cases
@@ -98,6 +98,13 @@ def _person(request: HttpRequest, scope: str) -> pair_cli.Caller:
     return caller
 
 
+def _who_reads(request: HttpRequest) -> UUID:
+    """The person whose roles are asked for. Raises RateLimited for a program that asks in a loop."""
+    person_id = _person(request, "roles").person_id
+    rate_limits.hit("explain", person=str(person_id), address="", now=_now())
+    return person_id
+
+
 @api.get("/me", operation_id="getMe", summary="Who the token belongs to", response={200: schemas.Me, **_PROBLEMS})
 def me(request: HttpRequest) -> Any:
     """The person's name, groups and claims, as their identity provider last said."""
@@ -119,7 +126,7 @@ def me(request: HttpRequest) -> Any:
 )
 def roles(request: HttpRequest, response: HttpResponse) -> Any:
     """Grouped by account. Answers 304 to an If-None-Match with the current ETag."""
-    mine = queries.my_roles(_person(request, "roles").person_id, now=_now())
+    mine = queries.my_roles(_who_reads(request), now=_now())
     if mine.problem is not None:
         raise mine.problem
     etag = f'"{mine.etag.strip(chr(34))}"'
@@ -162,7 +169,7 @@ def roles(request: HttpRequest, response: HttpResponse) -> Any:
 )
 def explain(request: HttpRequest, role_arn: schemas.RoleArn) -> Any:
     """Every rule that concerns the role, each condition with its answer in words."""
-    return queries.explain(_person(request, "roles").person_id, role_arn, now=_now()).as_dict()
+    return queries.explain(_who_reads(request), role_arn, now=_now()).as_dict()
 
 
 @api.post(

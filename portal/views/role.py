@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from federation import queries
-from federation.flows import marks
+from federation.flows import marks, rate_limits
 from federation.mapping.rolearn import parse_role_arn
 from federation.models.marks import RoleMark
 from federation.queries import activity, catalogue, permissions
@@ -97,6 +97,8 @@ def why(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("role", "").strip()[:2048]
     query = request.GET.get("q", "").strip()[:200]
     context: dict[str, Any] = {"here": "why", "wanted": text, "query": query}
+    if text or query:
+        rate_limits.hit("explain", person=str(person.pk), address="", now=now)
     if text:
         if parse_role_arn(text) is None:
             context["fault"] = gettext(

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from federation.flows import rate_limits
+from federation.models import AuditEvent
 from tests import cast
 from tests.api.problems import code_of
 
@@ -104,3 +106,16 @@ def test_explain_a_yes_and_a_no(api):
 @pytest.mark.parametrize("query", ["", "?role_arn=", "?role_arn=x", "?arn=x"])
 def test_explain_wants_a_role_arn(api, query):
     assert code_of(api().get(f"explain{query}"), 400) == "bad_request"
+
+
+@pytest.mark.parametrize("path", ["roles", f"explain?role_arn={cast.role(cast.PROD, 'ReadOnly')}"])
+def test_who_asks_in_a_loop_is_slowed_down_and_nobody_else(api, monkeypatch, path):
+    monkeypatch.setitem(rate_limits.LIMITS, "explain", rate_limits.Limit(60, 2, 100))
+    caller, other = api(), api(cast.carol(now=datetime.now(UTC)))
+    events = AuditEvent.objects.count()
+    answers = [caller.get(path) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert code_of(answers[-1], 429) == "rate_limited"
+    assert int(answers[-1]["Retry-After"]) >= 1
+    assert other.get(path).status_code == 200
+    assert AuditEvent.objects.count() == events

@@ -75,7 +75,9 @@ def database_of(town: Stage) -> bytes:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         with closing(sqlite3.connect(path)) as reader:
-            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # whoever is last to leave takes the log away
+            reader.execute(
+                "SELECT count(*) FROM sqlite_schema"
+            ).fetchone()  # whoever is last to leave takes the log away
             return b"".join(part.read_bytes() for part in path.parent.glob(path.name + "*"))
     with psycopg.connect(url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from federation.flows import rate_limits
 from federation.models import AuditEvent, PortalSession, Role
 from federation.models.accounts import search_text
 from tests import cast
@@ -207,3 +208,14 @@ def test_other_sessions_are_ended_and_this_one_stays(publish, signed_in, clock, 
     assert other.get("/")["Location"] == "/signin/"
     assert browser.get("/activity/").status_code == 200
     assert PortalSession.objects.count() == 1
+
+
+@pytest.mark.parametrize("asked", ["q=read", f"role={cast.role(cast.PROD, 'ReadOnly')}"])
+def test_who_asks_why_in_a_loop_is_told_when_to_ask_again(publish, signed_in, monkeypatch, asked):
+    monkeypatch.setitem(rate_limits.LIMITS, "explain", rate_limits.Limit(60, 2, 100))
+    publish()
+    browser = signed_in()
+    answers = [browser.get(f"/why/?{asked}") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert "rate_limited" in text_of(answers[-1])
+    assert browser.get("/why/").status_code == 200  # an empty search costs nothing
