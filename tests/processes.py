@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +16,32 @@ from pathlib import Path
 import pytest
 import requests
 
-START_SECONDS = 30
+START_SECONDS = 90  # of a gateway that shares the machine with four others, and then some
+# Below those that Linux takes for connections (net.ipv4.ip_local_port_range begins with 32768).
+PORTS = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A loopback port that nothing listens on now, and that nobody else is given until the program is there to take it.
+
+    Whoever asks the kernel for one (port 0) has it taken away again: between the question and a server's start it goes to
+    the next connection of any process. So every test process of this user takes its ports from one counter in a file.
+    """
+    with (Path(tempfile.gettempdir()) / f"rolegate-test-port-{os.getuid()}").open("a+") as counter:
+        fcntl.flock(counter, fcntl.LOCK_EX)
+        counter.seek(0)
+        last = int(counter.read() or PORTS[0])
+        for step in range(1, len(PORTS) + 1):
+            port = PORTS[(last - PORTS[0] + step) % len(PORTS)]
+            with socket.socket() as listener:
+                try:
+                    listener.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            counter.truncate(0)
+            counter.write(str(port))
+            return port
+    raise RuntimeError(f"none of the ports {PORTS[0]} to {PORTS[-1]} is free")
 
 
 def need_program(name: str, package: str) -> str:
