@@ -19,14 +19,16 @@ from federation.mapping.engine import compile_mapping
 from federation.models import AuditEvent, MappingRevision, PastClaims, Person, PortalSession, TokenFamily, current
 from tests import cast
 
+PEOPLE = 30
 SATURDAY = datetime.fromisoformat("2026-11-28T14:00:00+00:00")
 
 
 @pytest.fixture(scope="module")
 def document():
-    """A third of the company: the cast and those behind them, all of the revisions."""
+    """The cast, a few of those behind them and two who have left, all of the revisions: it costs what its people do."""
     whole = past.history()
-    return {**whole, "people": whole["people"][:100]}
+    leavers = [one for one in whole["people"][PEOPLE - 2 :] if one["left"] is not None]
+    return {**whole, "people": whole["people"][: PEOPLE - 2] + leavers[:2]}
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_people_are_those_who_will_sign_in(demo, document, origin):
     alice = company.employee("alice")
     after = sign_in._person(alice.identity(alice.claims[-1], SATURDAY), SATURDAY)
     assert (after.pk, after.session_name) == (before.pk, before.session_name)
-    assert Person.objects.count() == people == 100
+    assert Person.objects.count() == people == PEOPLE
     assert PastClaims.objects.filter(person=before).count() == 2  # she changed teams, and today's claims are no news
     assert Person.objects.filter(active=False).exists()
     assert TokenFamily.objects.exists()
