@@ -1,18 +1,24 @@
-"""System checks of our own, each with an id (docs/settings.md lists them)."""
+"""System checks of our own, each with an id (docs/settings.md lists them).
+
+All have the tag OURS: the commands ask for these alone. Django's checks of the URLs would load every page, form and
+operation of the API, and take longer than most commands do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.core.checks import Warning as CheckWarning
 
+OURS: Final = "rolegate"
 
-@register(Tags.security)
+
+@register(OURS, Tags.security)
 def issuer_url(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """AWS takes an issuer only as https without port, query or more than 255 characters (IAM CreateOpenIDConnectProvider)."""
     issuer = str(settings.ROLEGATE_ISSUER_URL)
@@ -35,7 +41,7 @@ def issuer_url(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMe
     return found
 
 
-@register(Tags.security)
+@register(OURS, Tags.security)
 def serializers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """Pickle would let whoever reaches the broker run code in a worker."""
     if list(settings.CELERY_ACCEPT_CONTENT) != ["json"]:
@@ -47,7 +53,7 @@ def serializers(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckM
     return []
 
 
-@register(Tags.security)
+@register(OURS, Tags.security)
 def sessions(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """Sessions must be in the database: revocation and the fall of Redis depend on it."""
     if settings.SESSION_ENGINE != "portal.sessions":
@@ -61,7 +67,7 @@ def sessions(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMess
     return []
 
 
-@register()
+@register(OURS)
 def mapping_file(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """ROLEGATE_CONFIG, where it is set, must be a readable file."""
     path = settings.ROLEGATE_CONFIG
@@ -76,7 +82,7 @@ def mapping_file(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Check
     return []
 
 
-@register(Tags.security)
+@register(OURS, Tags.security)
 def demo_mode(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """Demo settings must never serve anything but loopback."""
     host = urlsplit(settings.ROLEGATE_URL).hostname
@@ -89,7 +95,7 @@ def demo_mode(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMes
     return []
 
 
-@register(Tags.staticfiles)
+@register(OURS, Tags.staticfiles)
 def static_files(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """Without `collectstatic` the pages still work, with uncompressed files out of the packages."""
     if (Path(settings.STATIC_ROOT) / "staticfiles.json").is_file():

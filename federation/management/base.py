@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import InterfaceError, OperationalError
 
+from federation import checks
 from federation.audit.events import Origin
 from federation.errors import RolegateError
 from federation.flows.apply_mapping import Applied
@@ -68,6 +69,8 @@ class GatewayCommand(BaseCommand):
     """A command that turns our errors, and those of a database that is away or full, into a sentence and exit status 1, without a
     traceback.
     """
+
+    requires_system_checks = [checks.OURS]
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run; raises CommandError with the error's code, reason and sentence."""

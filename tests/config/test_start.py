@@ -92,3 +92,33 @@ def test_a_faulty_mapping_stops_a_gateway_that_has_none_with_path_and_line(envir
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "line 2: mappings" in err
+
+
+# As manage.py does, and then says which of these were loaded.
+COMMAND = """
+import sys
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "tokens", "list"])
+print(sorted({"portal.urls", "portal.api.views", "ninja"} & sys.modules.keys()))
+"""
+
+
+def test_a_command_loads_no_page_and_still_looks_at_its_settings(environment, tmp_path):
+    migrated(environment, tmp_path)
+    command = [sys.executable, "-c", COMMAND]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    environment["ROLEGATE_CONFIG"] = str(tmp_path / "nowhere.yaml")
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "rolegate.E004" in done.stderr
+
+
+def test_a_worker_loads_no_page(environment):
+    loaded = "print(sorted({'portal.urls', 'portal.api.views', 'ninja'} & sys.modules.keys()))"
+    code = f"import sys; from config.celery import app; app.loader.import_default_modules(); print(len(app.tasks)); {loaded}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    tasks, found = done.stdout.splitlines()
+    assert (int(tasks) > 10, found) == (True, "[]")
