@@ -1,5 +1,8 @@
 """Several workers share the suite file by file: the long files go first, or the last one leaves the others idle for minutes.
 
+Files of one folder that share a running company (gateway, identity provider, AWS, workers, a browser) are one worker's: each
+worker that meets one of them would start a company of its own, which is ten seconds and more of CPU.
+
 A pytest plugin, listed in tests/conftest.py. xdist itself would begin with the files that have the most tests, which are the
 quickest. Without xdist nothing is reordered. ROLEGATE_TEST_SHUFFLE=SEED puts the files in another order instead: no file may
 depend on what ran before it.
@@ -9,9 +12,12 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
+from typing import Any
 
 import pytest
 
+ONE_WORKERS = ("tests/cli/", "tests/faults/", "tests/journeys/", "tests/peers/")
 # Seconds alone on two cores, rounded; a file that is not named takes less than five. Only the order counts.
 SECONDS = {
     "tests/journeys/test_staff.py": 75,
@@ -69,6 +75,20 @@ SECONDS = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """xdist's own for `--dist loadfile`, with whole folders in the place of some files; None for any other."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByCompany(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return company_of(nodeid)
+
+    return ByCompany(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     seed = os.environ.get("ROLEGATE_TEST_SHUFFLE", "")
     if seed:
@@ -77,7 +97,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         places = {file: place for place, file in enumerate(files)}
         items.sort(key=lambda item: places[_file_of(item)])
     elif hasattr(config, "workerinput"):  # one of xdist's workers: all of them must collect in one order
-        items.sort(key=lambda item: -SECONDS.get(_file_of(item), 0))
+        items.sort(key=lambda item: _place(_file_of(item)))
+
+
+def company_of(nodeid: str) -> str:
+    """What one worker runs as a whole: the test's folder or its file."""
+    return next((folder for folder in ONE_WORKERS if nodeid.startswith(folder)), nodeid.partition("::")[0])
+
+
+_LENGTHS: Counter[str] = sum((Counter({company_of(file): seconds}) for file, seconds in SECONDS.items()), Counter())
+
+
+def _place(file: str) -> tuple[int, str, int, str]:
+    """The longest company first, and of its files the longest first; all tests of a file together."""
+    company = company_of(file)
+    return -_LENGTHS[company], company, -SECONDS.get(file, 0), file
 
 
 def _file_of(item: pytest.Item) -> str:
