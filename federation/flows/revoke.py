@@ -21,8 +21,11 @@ from federation.models.sessions import PortalSession, SignInState
 from federation.said import say
 
 
-def find_person(text: str) -> Person:
-    """The person named by id, session name, provider:subject or a unique e-mail. Raises NotFound."""
+def find_people(text: str) -> list[Person]:
+    """Whoever is named by id, session name, provider:subject or e-mail: of one e-mail, an identity at each provider.
+
+    Raises NotFound where nobody is.
+    """
     wanted = Q(session_name=text) | Q(email=text) | Q(subject=text)
     provider, _, subject = text.partition(":")
     if subject:
@@ -35,6 +38,12 @@ def find_person(text: str) -> Person:
             "person_not_found",
             sentence=say("Nobody matches {text}: give the id, or provider:subject.", text=repr(text)),
         )
+    return found
+
+
+def find_person(text: str) -> Person:
+    """The one whom `text` names. Raises NotFound for nobody, and for several: what ends access is not guessed."""
+    found = find_people(text)
     if len(found) > 1:
         names = ", ".join(f"{person.provider}:{person.subject}" for person in found)
         raise NotFound(

@@ -44,6 +44,18 @@ def test_as_json_it_is_for_programs(run, people):
     assert (document["allowed"], document["code"], document["rule"]) == (False, "denied_by_rule", None)
 
 
+def test_who_signs_in_at_two_providers_is_explained_as_each(run, people, sign_in_as):
+    at = timezone.now()
+    sign_in_as(cast.identity("alice-7", provider="entra", email="alice@example.com", groups=(), now=at), at=at)
+    said = run("explain", "alice@example.com", READ)
+    first, second = said.split("As entra:alice-7:\n")
+    assert first.splitlines()[:3] == ["As corp:alice:", READ, "Yes."]
+    assert second.splitlines()[:2] == [READ, "No: no rule gives it."]
+    documents = json.loads(run("explain", "alice@example.com", READ, "--json"))
+    assert [(one["person"], one["allowed"]) for one in documents] == [("corp:alice", True), ("entra:alice-7", False)]
+    assert json.loads(run("explain", "corp:alice", READ, "--json"))["person"] == "corp:alice"
+
+
 @pytest.mark.parametrize(
     ("who", "arn", "code"), [("nobody", READ, "not_found: person_not_found"), ("alice", "ReadOnly", "arn")]
 )

@@ -9,12 +9,15 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from federation import queries
-from federation.flows.revoke import find_person
+from federation.flows.revoke import find_people
 from federation.management.base import GatewayCommand, moment
 
 
 class Command(GatewayCommand):
-    """Exit status 0 whether the answer is yes or no."""
+    """Exit status 0 whether the answer is yes or no. Who signs in at several providers is explained as each.
+
+    With --json an object, or a list of them where there are several; `person` says of whom each is.
+    """
 
     help = "Explain, rule by rule, whether a person has a role, now or at a past moment."
 
@@ -25,9 +28,20 @@ class Command(GatewayCommand):
         parser.add_argument("--json", action="store_true", help="as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        person = find_person(options["person"])
-        explanation = queries.explain(person.pk, options["role_arn"], now=timezone.now(), at=moment(options["at"]))
+        now, at = timezone.now(), moment(options["at"])
+        stories = [
+            (person, queries.explain(person.pk, options["role_arn"], now=now, at=at))
+            for person in find_people(options["person"])
+        ]
         if options["json"]:
-            self.stdout.write(json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False))
-        else:
-            self.stdout.write(explanation.as_text())
+            documents = [
+                {"person": f"{person.provider}:{person.subject}", **story.as_dict()} for person, story in stories
+            ]
+            self.stdout.write(
+                json.dumps(documents if len(documents) > 1 else documents[0], indent=2, ensure_ascii=False)
+            )
+            return
+        for number, (person, story) in enumerate(stories):
+            if len(stories) > 1:
+                self.stdout.write(f"{'' if number == 0 else chr(10)}As {person.provider}:{person.subject}:")
+            self.stdout.write(story.as_text())
