@@ -14,6 +14,7 @@ from typing import Protocol
 
 from federation.identity import Identity
 from federation.mapping.groups import LONGEST_GROUP, GroupIndex, PatternsUnusable, captures
+from federation.mapping.patterns import expression_of
 from federation.mapping.rules import GroupMatch, When
 from federation.said import either, say
 
@@ -176,20 +177,28 @@ class SignedInAt:
 
 @dataclass(frozen=True, slots=True)
 class HasAttribute:
-    """`attributes`: one attribute has one of the values, letter by letter."""
+    """`attributes`: one attribute has one of the values, letter by letter; with `fold`, in any case."""
 
     name: str
     values: tuple[str, ...]
+    fold: bool = False
+
+    def _fitting(self, facts: Facts) -> str | None:
+        """The first value of the person's that is one of those."""
+        own = facts.identity.attributes.get(self.name, ())
+        if not self.fold:
+            return next((value for value in own if value in self.values), None)
+        wanted = {value.casefold() for value in self.values}
+        return next((value for value in own if value.casefold() in wanted), None)
 
     def answer(self, facts: Facts) -> Answer:
-        own = facts.identity.attributes.get(self.name, ())
-        return Answer.YES if any(value in self.values for value in own) else Answer.NO
+        return Answer.NO if self._fitting(facts) is None else Answer.YES
 
     def sentence(self, facts: Facts) -> str:
         own = facts.identity.attributes.get(self.name, ())
         wanted = either(self.values[:10])
-        if self.answer(facts):
-            value = next(value for value in own if value in self.values)
+        value = self._fitting(facts)
+        if value is not None:
             return say("has attribute {name}={value}", name=self.name, value=value)
         if not own:
             return say("attribute {name} is not there, not {wanted}", name=self.name, wanted=wanted)
@@ -239,8 +248,8 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def conditions_of(when: When, index: GroupIndex) -> tuple[Condition, ...]:
-    """The conditions, those that refuse most cheaply first."""
+def conditions_of(when: When, index: GroupIndex, *, denies: bool) -> tuple[Condition, ...]:
+    """The conditions, those that refuse most cheaply first. `denies`: of a deny, for which case does not count."""
     read: list[Condition] = []
     if when.mfa is not None:
         read.append(SecondFactor(when.mfa))
@@ -249,7 +258,7 @@ def conditions_of(when: When, index: GroupIndex) -> tuple[Condition, ...]:
     for kind, matches in ((AnyGroup, when.groups), (AllGroups, when.all_of), (NoGroup, when.none_of)):
         if matches:
             read.append(kind(matches, frozenset(index.number[match] for match in matches)))
-    read += [HasAttribute(name, values) for name, values in when.attributes.items()]
+    read += [HasAttribute(name, values, fold=denies) for name, values in when.attributes.items()]
     if when.from_ or when.until:
         read.append(Between(when.from_, when.until))
     return tuple(read)
@@ -276,7 +285,7 @@ def bindings(when: When, facts: Facts) -> tuple[Mapping[str, str], ...]:
         if match.kind != "regex":
             continue
         for group in facts.groups_of(facts.index.number[match]):
-            got = captures(match.pattern, group)
+            got = captures(expression_of(match), group)
             if got:
                 found.append(dict(got))
     return tuple(found)

@@ -484,7 +484,11 @@ def _compile_rule(rule: Rule, index: GroupIndex, chosen: Chosen) -> CompiledRule
     denies = rule.deny is not None
     has_captures = any(captures_of(match) for match in rule.when.groups)
     return CompiledRule(
-        rule, conditions_of(rule.when, index), CompiledTarget(target, chosen, denies=denies), denies, has_captures
+        rule,
+        conditions_of(rule.when, index, denies=denies),
+        CompiledTarget(target, chosen, denies=denies),
+        denies,
+        has_captures,
     )
 
 

@@ -43,11 +43,14 @@ class GroupIndex:
         self.number: dict[GroupMatch, int] = {match: number for number, match in enumerate(self.matches)}
         self._rules = tuple(rules_of.get(match, ()) for match in self.matches)
         self._exact: dict[str, int] = {}
+        self._in_any_case: dict[str, list[int]] = {}
         prefixed: list[int] = []
         floating: list[int] = []
         prefixes: set[str] = set()
         for number, match in enumerate(self.matches):
-            if match.kind == "exact":
+            if match.kind == "exact" and match.fold:
+                self._in_any_case.setdefault(match.pattern.casefold(), []).append(number)
+            elif match.kind == "exact":
                 self._exact[match.pattern] = number
             elif prefix := required_prefix(match)[:LONGEST_PREFIX]:
                 prefixes.add(prefix)
@@ -70,6 +73,8 @@ class GroupIndex:
         exact = self._exact.get(group)
         if exact is not None:
             found.append(exact)
+        if self._in_any_case:
+            found += self._in_any_case.get(group.casefold(), ())
         if self._floating is not None:
             found += self._floating.matching(group)
         if self._prefixed is not None and any(group[:length] in self._prefixes for length in self._lengths):

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from federation.mapping.durations import parse_duration
-from federation.mapping.patterns import MAX_PATTERN, PatternError, glob_expression, is_glob, program_size
+from federation.mapping.patterns import MAX_PATTERN, PatternError, expression_of, is_glob, program_size
 from federation.mapping.reading import Value, quoted
 from federation.mapping.regions import KNOWN, PARTITIONS, is_region, partition_of
 from federation.mapping.rolearn import ACCOUNT_ID, ROLE_SEGMENT, is_reserved_name
@@ -343,11 +343,11 @@ def moment(value: Value) -> datetime | None:
         return None
 
 
-def group_match(value: Value) -> GroupMatch | None:
-    """`engineering`, a glob `aws-*`, or `{exact: …}`, `{glob: …}`, `{regex: …}` to say which it is."""
+def group_match(value: Value, *, fold: bool = False) -> GroupMatch | None:
+    """`engineering`, a glob `aws-*`, or `{exact: …}`, `{glob: …}`, `{regex: …}` to say which it is. `fold`: as GroupMatch's."""
     if value.node.kind != "mapping":
         text = value.text(longest=MAX_PATTERN, wanted=_GROUP)
-        return None if text is None else _checked(value, GroupMatch("glob" if is_glob(text) else "exact", text))
+        return None if text is None else _checked(value, GroupMatch("glob" if is_glob(text) else "exact", text, fold))
     fields = value.fields(("exact", "glob", "regex"))
     if len(value.node.entries) != 1:
         value.fault(exactly_one_of("exact", "glob", "regex"))
@@ -356,7 +356,7 @@ def group_match(value: Value) -> GroupMatch | None:
         entry = fields.get(kind)
         text = entry.text(longest=MAX_PATTERN) if entry else None
         if entry is not None and text is not None:
-            return _checked(entry, GroupMatch(kind, text))
+            return _checked(entry, GroupMatch(kind, text, fold))
     return None
 
 
@@ -365,7 +365,7 @@ def _checked(value: Value, match: GroupMatch) -> GroupMatch | None:
         return match
     if value.report.is_full:
         return None  # it was said once, and refused is the whole
-    expression = match.pattern if match.kind == "regex" else glob_expression(match.pattern)
+    expression = expression_of(match)
     try:
         size = program_size(expression)
     except PatternError as error:

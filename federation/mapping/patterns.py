@@ -75,7 +75,8 @@ def _compiled(pattern: str) -> Any:
 
 def expression_of(match: GroupMatch) -> str:
     """The RE2 text of a glob or an expression; group names of a glob's text are literal."""
-    return match.pattern if match.kind == "regex" else glob_expression(match.pattern)
+    expression = match.pattern if match.kind == "regex" else glob_expression(match.pattern)
+    return f"(?i){expression}" if match.fold else expression
 
 
 def glob_expression(pattern: str) -> str:
@@ -94,6 +95,8 @@ def required_prefix(match: GroupMatch) -> str:
     Only what cannot be read otherwise counts: `^` and letters, with no alternative anywhere in the expression, and
     without the letter that a quantifier may make optional.
     """
+    if match.fold:
+        return ""
     if match.kind != "regex":
         return re.split(r"[*?]", match.pattern, maxsplit=1)[0]
     found = _LITERAL.match(match.pattern)
@@ -122,7 +125,7 @@ def glob_matches(pattern: str, text: str) -> bool:
 def names_group(match: GroupMatch, group: str) -> bool:
     """True if the match names exactly this group: one of each, outside the engine's own sets."""
     if match.kind == "exact":
-        return match.pattern == group
+        return match.pattern.casefold() == group.casefold() if match.fold else match.pattern == group
     return compile_expression(expression_of(match)).fullmatch(group) is not None
 
 

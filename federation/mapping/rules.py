@@ -7,7 +7,7 @@ result with `parse(to_yaml(document))`. Durations are whole seconds, moments are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
@@ -219,13 +219,15 @@ def is_production(account: Account) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class GroupMatch:
-    """One way to name groups. Every kind speaks about the whole name, in its exact letters.
+    """One way to name groups. Every kind speaks about the whole name; in its exact letters, unless `fold`: in any case.
 
-    `glob`: `*` is any run of characters, `?` is one. `regex`: RE2 syntax, must match the whole name.
+    `glob`: `*` is any run of characters, `?` is one. `regex`: RE2 syntax, must match the whole name. `fold`: set by `Rule`,
+    where naming a group takes access away.
     """
 
     kind: MatchKind
     pattern: str
+    fold: bool = False
 
     def __str__(self) -> str:
         return self.pattern if self.kind != "regex" else f"/{self.pattern}/"
@@ -341,6 +343,19 @@ class Rule:
     approval: Approval | None = None
     by_tag: bool = False
     line: int = field(default=0, compare=False)  # the same rule, moved in the file, is still the same rule
+
+    def __post_init__(self) -> None:
+        # Attack, or mishap: whoever may name groups in the directory writes Contractors for contractors, and a deny is gone.
+        when = self.when
+        if self.deny is not None and (when.groups or when.all_of):
+            when = replace(when, groups=_in_any_case(when.groups), all_of=_in_any_case(when.all_of))
+        elif self.deny is None and when.none_of:
+            when = replace(when, none_of=_in_any_case(when.none_of))
+        object.__setattr__(self, "when", when)
+
+
+def _in_any_case(matches: tuple[GroupMatch, ...]) -> tuple[GroupMatch, ...]:
+    return tuple(replace(match, fold=True) for match in matches)
 
 
 @dataclass(frozen=True, slots=True)

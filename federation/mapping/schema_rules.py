@@ -113,7 +113,7 @@ def _when(value: Value, known: Known, *, takes_away: bool) -> When:
 
 def _groups(fields: Fields, key: str, *, takes_away: bool) -> tuple[GroupMatch, ...]:
     def read(value: Value) -> GroupMatch | None:
-        match = leaves.group_match(value)
+        match = leaves.group_match(value, fold=takes_away)
         if match is not None and takes_away and match.kind == "regex" and not is_anchored(match.pattern):
             # Expressions match whole names. Read as a search, "contractor" would seem to stop "ext-contractor" too;
             # where misreading means access, the expression must say which of the two it is.

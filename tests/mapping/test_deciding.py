@@ -352,3 +352,66 @@ mapping:
         )
     )
     assert allowing.verdict(who, f"arn:aws:iam::{PROD}:role/Admin", NOW).code == "no_matching_rule"
+
+
+CONTRACTORS = ["contractors", "contract*", "{exact: contractors}", '{regex: "^contract(?P<kind>ors)$"}']
+
+
+@pytest.mark.parametrize("named", CONTRACTORS)
+@pytest.mark.parametrize("key", ["groups", "all_of"])
+def test_a_deny_finds_its_people_whatever_the_case_of_their_group(named, key):
+    """Attack, or a tidy administrator: the directory's group is called Contractors from now on, and the deny of contractors is gone."""
+    compiled = mapping(f"""
+        - {{name: give, when: {{groups: [engineering]}}, allow: {{roles: [Admin], accounts: [shop-prod]}}}}
+        - {{name: no, when: {{{key}: [{named}]}}, deny: {{accounts: [shop-prod]}}}}
+        """)
+    for called in ("contractors", "Contractors", "CONTRACTORS"):
+        who = identity(groups=("engineering", called))
+        assert compiled.decide(who, NOW).denied == ((role(PROD, "Admin"), "no"),), called
+        assert compiled.verdict(who, role(PROD, "Admin"), NOW).code == "denied_by_rule"
+        assert [rule.name for rule in compiled.matching_rules(who, NOW)] == ["give", "no"]
+        story = explain(compiled, who, role(PROD, "Admin"), NOW, {})
+        assert [rule.matched for rule in story.rules] == [True, True]
+        assert key == "all_of" or f"has group {called}" in " ".join(story.rules[1].reasons)
+    assert roles(compiled, identity(groups=("engineering", "contact"))) == [role(PROD, "Admin")]
+
+
+@pytest.mark.parametrize("named", CONTRACTORS)
+def test_none_of_keeps_people_out_whatever_the_case_of_their_group_and_groups_lets_them_in_by_the_letter(named):
+    compiled = mapping(f"""
+        - {{name: others, when: {{groups: [engineering], none_of: [{named}]}}, allow: {{roles: [Admin], accounts: [shop-prod]}}}}
+        - {{name: theirs, when: {{groups: [{named}]}}, allow: {{roles: [Reader], accounts: [shop-prod]}}}}
+        """)
+    assert roles(compiled, identity(groups=("engineering", "Contractors"))) == []
+    assert roles(compiled, identity(groups=("Engineering",))) == []
+    assert roles(compiled, identity(groups=("contractors",))) == [role(PROD, "Reader")]
+
+
+def test_those_whom_a_deny_leaves_out_are_named_by_the_letter():
+    """`none_of` of a deny gives: a group that only looks like it does not."""
+    compiled = mapping("""
+        - {name: give, when: {groups: ["*"]}, allow: {roles: [Admin], accounts: [shop-prod]}}
+        - {name: no, when: {none_of: [admins]}, deny: {accounts: [shop-prod]}}
+        """)
+    assert roles(compiled, identity(groups=("admins",))) == [role(PROD, "Admin")]
+    assert roles(compiled, identity(groups=("Admins",))) == []
+
+
+def test_a_deny_compares_attributes_in_any_case_and_an_allow_by_the_letter():
+    compiled = mapping("""
+        - {name: give, when: {groups: [engineering]}, allow: {roles: [Admin], accounts: [shop-prod]}}
+        - {name: more, when: {attributes: {city: Berlin}}, allow: {roles: [Reader], accounts: [shop-prod]}}
+        - {name: no, when: {attributes: {department: Leasing}}, deny: {roles: [Admin]}}
+        """)
+    for department, city, left in (("LEASING", "Berlin", ["Reader"]), ("sales", "berlin", ["Admin"])):
+        who = identity(groups=("engineering",), attributes={"department": (department,), "city": (city,)})
+        assert roles(compiled, who) == [role(PROD, name) for name in left]
+
+
+def test_a_deny_by_captures_finds_them_whatever_the_case():
+    compiled = mapping(r"""
+        - {name: all, when: {groups: [engineering]}, allow: {roles: [Admin], accounts: ["*"]}}
+        - {name: no, when: {groups: [{regex: "^not-(?P<account>\\d{12})-(?P<role>.+)$"}]}, deny: {arns: ["arn:aws:iam::{account}:role/{role}"]}}
+        """)
+    person = identity(groups=("engineering", f"NOT-{PROD}-admin"))
+    assert roles(compiled, person) == [role(DEV, "Admin"), role(STAGING, "Admin")]

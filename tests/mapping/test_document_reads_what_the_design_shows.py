@@ -106,7 +106,7 @@ def test_every_key_is_read():
             GroupMatch("exact", "a*b"),
         ),
         all_of=(GroupMatch("exact", "employees"),),
-        none_of=(GroupMatch("regex", "^ext-.*$"),),
+        none_of=(GroupMatch("regex", "^ext-.*$", fold=True),),
         provider=("corp",),
         attributes={"department": ("platform", "data")},
         mfa=True,
