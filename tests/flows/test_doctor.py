@@ -533,6 +533,16 @@ def test_a_directory_that_is_silent(publish, settings, today):
     assert codes(background.sources, today) == ["ok"]
 
 
+def test_a_directory_that_is_silent_and_only_adds_groups_refuses_nobody(publish, settings, today):
+    publish(
+        "version: 1\nidentity_providers: [{slug: corp, name: C, saml: {metadata_url: 'http://127.0.0.1:9/m'}}]\n"
+        "directories: [{slug: corp, provider: corp, groups: add, scim: {}}]\n"
+    )
+    found = one(background.sources, today)
+    assert (found.code, found.state) == ("directory_silent", State.WARNING)
+    assert found.says == "Never heard of: directory corp. Whom it would disable, and its groups, are not known."
+
+
 def test_many_are_named_and_the_rest_counted():
     assert background._some([f"a{n}" for n in range(7)]) == "a0, a1, a2, a3, a4 and 2 more"
 

@@ -192,14 +192,27 @@ def _with_why(name: str, row: Source | None) -> str:
     return say("{name} ({reason})", name=name, reason=row.error_code) if row is not None and row.error_code else name
 
 
+_LET_IT_SPEAK = say(
+    "Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh)."
+)
+
+
 def _never_read(never: dict[str, str]) -> Iterator[Finding]:
     """Sources that have never answered, by what they are: key -> how people call it, and why not."""
-    silent = [name for key, name in never.items() if key.startswith(DIRECTORY)]
+    adding = {f"{DIRECTORY}{one.slug}" for one in current.mapping().document.directories if one.groups == "add"}
+    if besides := [name for key, name in never.items() if key in adding]:
+        # Everybody signs in all the same, by the claims' groups: whom it would disable is what is not known.
+        yield warning(
+            "directory_silent",
+            say("Never heard of: {names}. Whom it would disable, and its groups, are not known.", names=_some(besides)),
+            _LET_IT_SPEAK,
+        )
+    silent = [name for key, name in never.items() if key.startswith(DIRECTORY) and key not in adding]
     if silent:
         yield problem(
             "directory_silent",
             say("Never heard of: {names}. Everybody of its provider is refused until it answers.", names=_some(silent)),
-            say("Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh)."),
+            _LET_IT_SPEAK,
         )
     if organization := never.get(current.ORGANIZATION):
         yield warning(
