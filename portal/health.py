@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.urls import path
 
+from federation.models import current
 from federation.models.keys import SigningKey
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,17 @@ def reasons_not_ready() -> list[str]:
         log.warning("not ready: the database %s cannot be used", DEFAULT_DB_ALIAS, exc_info=error)
         connection.close()  # a broken connection must not be what the next probe finds
         return ["database_unreachable"]
-    missing = sorted(_NEEDED_KEYS - active)
-    return [f"no_active_{purpose}_key" for purpose in missing]
+    missing = [f"no_active_{purpose}_key" for purpose in sorted(_NEEDED_KEYS - active)]
+    return missing or _mapping_unreadable()
+
+
+def _mapping_unreadable() -> list[str]:
+    """A new version that cannot read the mapping in force: whoever updates one process after the other keeps the old ones."""
+    try:
+        current.mapping()
+    except current.MappingUnreadable as error:
+        return [error.reason]
+    return []
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -72,7 +82,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served: database, migrations, signing keys. Otherwise 503 with the reasons."""
+    """200 when requests can be served: database, migrations, signing keys, a mapping that can be read. Otherwise 503 with the reasons."""
     return _answer(request, reasons_not_ready())
 
 

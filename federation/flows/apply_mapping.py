@@ -13,6 +13,7 @@ from federation.audit.events import Origin
 from federation.errors import NotFound
 from federation.flows.assess_mapping import Preview, preview
 from federation.flows.publish_mapping import Published, RevisionMovedOn, publish
+from federation.models import current
 from federation.models.mapping import MappingRevision
 
 _TRIES = 5
@@ -20,7 +21,9 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done, and what it did to the people of today; `preview` is None where the text was in force already."""
+    """What was done, and what it did to the people of today; `preview` is None where the text was in force already, or what is
+    in force cannot be read, so that there is nothing to compare with.
+    """
 
     published: Published
     preview: Preview | None
@@ -35,11 +38,14 @@ def apply(text: str, *, author: str, comment: str, origin: Origin, now: datetime
         unchanged = publish(text, author=author, comment=comment, origin=origin, now=now, dry_run=True)
         if not unchanged.changed:
             return Applied(unchanged, None)
-        shown = preview(text, author=None, now=now)
+        try:
+            shown = preview(text, author=None, now=now)
+        except current.MappingUnreadable:
+            shown = None  # this is the way out of it
         try:
             published = publish(
-                text, author=author, comment=comment, origin=origin, now=now,
-                dry_run=dry_run, only_on=shown.base, impact=shown.as_dict(),
+                text, author=author, comment=comment, origin=origin, now=now, dry_run=dry_run,
+                only_on=shown.base if shown else unchanged.number, impact=shown.as_dict() if shown else None,
             )  # fmt: skip
         except RevisionMovedOn:
             if attempt == _TRIES - 1:

@@ -281,7 +281,7 @@ def _moment(at: datetime | None, now: datetime) -> _Moment:
     if row is None:
         raise NotFound("no_revision_then", sentence="No mapping was in force at that moment.")
     held = current.mapping()
-    document = current.completed(parse(row.text))
+    document = current.completed(parse(row.text, published=True))
     compiled = held.compiled if held.number == row.number else compile_mapping(document)
     return _Moment(at, row.number, compiled, PastState(at))
 

@@ -63,7 +63,7 @@ def publish(
 
     Whoever is signed in by a provider that is not enabled any more is signed out with it.
     """
-    document = parse(text)
+    document = parse(text, published=written_mapping.was_published(text))
     compile_mapping(document)
     stored = sealed_text(text, document)
     with transaction.atomic():

@@ -192,7 +192,7 @@ def _stamp_of(state: EntitlementState) -> tuple[int, str, int, int]:
 
 def _read(state: EntitlementState) -> Document | None:
     text = MappingRevision.objects.filter(pk=state.revision, sha256=state.sha256).values_list("text", flat=True).first()
-    return None if text is None else current.completed(parse(text))
+    return None if text is None else current.completed(parse(text, published=True))
 
 
 def _read_notes(plan: _Plan) -> None:

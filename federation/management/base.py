@@ -57,6 +57,10 @@ def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json
     if applied.preview is not None:
         shown = applied.preview
         out.write(as_text(shown.impact, shown.second_person, never_signed_in=shown.never_signed_in))
+    else:
+        out.write(
+            "The revision before it cannot be read by this version: who gains and who loses by this is not known."
+        )
     if dry_run:
         out.write(
             f"Dry run: revision {result.number} stays in force; applying would make revision {result.number + 1}."

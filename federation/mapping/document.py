@@ -29,19 +29,31 @@ from federation.mapping.writing import to_yaml
 from federation.mapping.yamltree import Unreadable, read
 from federation.said import say
 
-__all__ = ["DocumentError", "Fault", "parse", "refuse_unseen", "to_yaml"]
+__all__ = ["DocumentError", "Fault", "parse", "parse_published", "refuse_unseen", "to_yaml"]
 
 _SECTIONS = ("version", "identity_providers", "directories", "accounts", "staff", "mapping", "delegations")
 _MANY = 20_000
 T = TypeVar("T")
 
 
-def parse(text: str) -> Document:
+def parse(text: str, *, published: bool = False) -> Document:
     """The document in `text` (YAML 1.2 core or JSON, at most 2 MB).
+
+    `published`: the text of a revision. How large its expressions are together is for whoever writes a new one to be asked: the
+    gateway has run on it, and one that cannot read its own mapping helps nobody.
 
     Raises DocumentError(code="mapping_document_invalid"), whose `faults` are everything that is wrong with it.
     """
-    report = Report()
+    return _parsed(text, Report(bounded=not published))
+
+
+def parse_published(text: str) -> tuple[Document, int]:
+    """The document of a revision, and the instructions of all its expressions and globs. Raises DocumentError."""
+    report = Report(bounded=False)
+    return _parsed(text, report), report.programs
+
+
+def _parsed(text: str, report: Report) -> Document:
     try:
         root = Value(read(text), "", report)
     except Unreadable as error:

@@ -75,17 +75,23 @@ class DocumentError(BadRequest):
 
 
 class Report:
-    """Collects faults."""
+    """Collects faults. `bounded`: whether a document's expressions together may be too large."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bounded: bool = True) -> None:
         self.faults: list[Fault] = []
+        self._bounded = bounded
         self._expressions: set[str] = set()
         self._programs = 0
 
     @property
     def is_full(self) -> bool:
         """Whether the document's expressions are too large together: no further one is to be compiled."""
-        return self._programs > MAX_PROGRAMS
+        return self._bounded and self._programs > MAX_PROGRAMS
+
+    @property
+    def programs(self) -> int:
+        """Instructions of all the document's expressions and globs."""
+        return self._programs
 
     def weigh(self, expression: str, size: int) -> bool:
         """Count a compiled expression, each once. True for the one by which it becomes too much."""

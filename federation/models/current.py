@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
 
+import structlog
 from django.db import connection
 
-from federation.errors import ConfigurationError, UnknownProvider
+from federation.errors import BadRequest, ConfigurationError, RolegateError, UnknownProvider
 from federation.identity import Identity, Subject
 from federation.issuer.signing import LocalSigner
 from federation.mapping.delegated import TaggedRole, is_ours, with_delegated
-from federation.mapping.document import parse
+from federation.mapping.document import parse_published
 from federation.mapping.engine import CompiledMapping, compile_mapping
 from federation.mapping.rules import Account, Catalogue, Directory, Document, IdentityProvider
 from federation.models import compiled
@@ -31,10 +32,22 @@ from federation.models.people import Person
 from federation.models.secrets import unseal_with_any
 from federation.models.sync import Source
 
+log = structlog.get_logger(__name__)
 _EMPTY = "version: 1\n"
 # Sources whose version belongs to the mapping in force.
 ORGANIZATION = "organization"
 ROLE_TAGS = "role_tags"
+
+
+class MappingUnreadable(RolegateError):
+    """The revision in force is one that this version cannot read: a newer one has published it, or this one reads less."""
+
+    code = "mapping_unreadable"
+    status = 503
+    sentence = (
+        "This version of the gateway cannot read the mapping document that is in force, so it decides nothing. Administrators: "
+        "go on with the version that published it, or publish a document that this one reads with `manage.py apply FILE`."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class CurrentMapping:
 
     `organization`: the version of the organization's listing that `document.accounts` is completed with, 0 without one.
     `role_tags`: the version of the roles' own tags, whose rules stand behind the document's where it delegates.
+    `expressions`: instructions of its expressions and globs, all together.
     `keys`: which signing keys were in use at that moment (`sp_keys` takes it, and need not ask again); None: not asked.
     """
 
@@ -53,6 +67,7 @@ class CurrentMapping:
     document: Document
     compiled: CompiledMapping
     keys: str | None = field(default=None, compare=False)
+    expressions: int = 0
 
     def provider(self, slug: str) -> IdentityProvider:
         """The enabled provider with this slug. Raises UnknownProvider."""
@@ -72,6 +87,11 @@ class CurrentMapping:
 
 _lock = threading.Lock()
 _mapping: CurrentMapping | None = None
+_unreadable: tuple[int, str, str] = (
+    0,
+    "",
+    "",
+)  # number, SHA-256 and fault of a revision that cannot be read: not tried at each request
 _signers: dict[str, LocalSigner] = {}
 _private: dict[str, str] = {}
 _held_keys: tuple[str, tuple[SigningKey, ...]] = ("", ())
@@ -153,7 +173,7 @@ def tagged_roles() -> list[TaggedRole]:
 
 
 def mapping() -> CurrentMapping:
-    """The mapping in force. One indexed query; parses only when the revision has changed."""
+    """The mapping in force. One indexed query; parses only when the revision has changed. Raises MappingUnreadable."""
     global _mapping  # noqa: PLW0603  one parsed revision a process, replaced whole
     newest, keys = _newest()
     held = _still(newest)
@@ -161,11 +181,26 @@ def mapping() -> CurrentMapping:
         with _lock:
             held = _still(newest)
             if held is None:
-                document = completed(parse(_text(newest[0])))
-                held = _mapping = CurrentMapping(*newest, document, compile_mapping(document), keys)
+                parsed, size = _parsed(newest[0], newest[1])
+                document = completed(parsed)
+                held = _mapping = CurrentMapping(*newest, document, compile_mapping(document), keys, size)
     if held.keys != keys:
         held = _mapping = replace(held, keys=keys)
     return held
+
+
+def _parsed(number: int, sha256: str) -> tuple[Document, int]:
+    """The document of a revision, and how large its expressions are together. Raises MappingUnreadable."""
+    global _unreadable  # noqa: PLW0603  one revision a process, replaced whole
+    known, digest, fault = _unreadable
+    if (known, digest) != (number, sha256) or not number:
+        try:
+            return parse_published(_text(number))
+        except BadRequest as error:
+            fault = (error.detail or error.reason)[:1000]
+            log.critical("mapping_unreadable", revision=number, detail=fault)
+            _unreadable = (number, sha256, fault)
+    raise MappingUnreadable("mapping_unreadable", detail=f"revision {number}: {fault}")
 
 
 def _text(number: int) -> str:
@@ -175,7 +210,7 @@ def _text(number: int) -> str:
 def in_force_with(listed: Iterable[OrganizationAccount]) -> CurrentMapping:
     """The mapping as it would be with these accounts in the organization: for previews."""
     held = mapping()
-    document = completed(parse(_text(held.number)), listed)
+    document = completed(_parsed(held.number, held.sha256)[0], listed)
     return replace(held, document=document, compiled=compile_mapping(document))
 
 
@@ -272,9 +307,10 @@ def identity_of(person: Person) -> Identity:
 
 def forget() -> None:
     """Drop what is held in memory (tests, and after a restore)."""
-    global _mapping, _held_keys  # noqa: PLW0603
+    global _mapping, _unreadable, _held_keys  # noqa: PLW0603
     with _lock:
         _mapping = None
+        _unreadable = (0, "", "")
         _held_keys = ("", ())
         _signers.clear()
         _private.clear()

@@ -69,7 +69,7 @@ def test_with_a_migration_missing_and_after_it_is_applied(client, gateway_keys):
 
 def test_migrations_are_read_once(client, gateway_keys, django_assert_num_queries):
     client.get("/readyz")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         client.get("/readyz")
 
 

@@ -192,9 +192,7 @@ def _with_why(name: str, row: Source | None) -> str:
     return say("{name} ({reason})", name=name, reason=row.error_code) if row is not None and row.error_code else name
 
 
-_LET_IT_SPEAK = say(
-    "Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh)."
-)
+_LET_IT_SPEAK = say("Give the directory its token and address (manage.py tokens), or read it once (manage.py refresh).")
 
 
 def _never_read(never: dict[str, str]) -> Iterator[Finding]:

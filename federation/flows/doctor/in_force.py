@@ -12,6 +12,7 @@ from federation.errors import RolegateError
 from federation.flows import first_start
 from federation.flows.doctor.findings import Finding, counted, ok, problem, span, warning
 from federation.mapping.document import parse
+from federation.mapping.patterns import MAX_PROGRAMS
 from federation.models import current
 from federation.models.secrets import reveal
 from federation.models.service_tokens import ServiceToken
@@ -25,7 +26,17 @@ def mapping(now: datetime) -> Iterator[Finding]:
     """There is one, and it gives somebody something; ROLEGATE_CONFIG, where it is set, says the same."""
     configured = list(_configured_file())
     yield from configured
-    held = current.mapping()
+    try:
+        held = current.mapping()
+    except current.MappingUnreadable as error:
+        yield problem(
+            "mapping_unreadable",
+            say("This version cannot read the mapping in force: {fault}", fault=error.detail[:500]),
+            say(
+                "Go on with the version that published it; or apply a document that this one reads: manage.py apply FILE."
+            ),
+        )
+        return
     document = held.document
     if held.number == 0:
         yield problem(
@@ -34,6 +45,17 @@ def mapping(now: datetime) -> Iterator[Finding]:
             say("Run manage.py apply FILE."),
         )
         return
+    if held.expressions > MAX_PROGRAMS:
+        yield warning(
+            "mapping_too_large",
+            say(
+                "The expressions and globs of revision {revision} are larger together than is accepted of a new document ({size} of {most} instructions). It stays in force.",
+                revision=str(held.number),
+                size=held.expressions,
+                most=MAX_PROGRAMS,
+            ),
+            say("Make them fewer or smaller: until then no change of it is accepted (docs/mapping.md)."),
+        )
     missing = [
         what
         for what, there in (
