@@ -167,6 +167,12 @@ class _Run:
             outcome = _run(self._channel, operation)
         except RolegateError as error:
             self._failed(number, entry, error, operation)
+            # A request that is sent again, as its answer never came: what is there is a conflict (RFC 7644 section 3.3), and what
+            # refers to it means that one.
+            again = isinstance(error, scim.ScimConflict) and operation.method == "POST"
+            if again and (there := push.made_already(self._channel, operation.kind, operation.data)):
+                self._made[operation.bulk_id] = there.rpartition("/")[2]
+                self._done[number]["location"] = there
             return
         if operation.bulk_id and operation.method == "POST":
             self._made[operation.bulk_id] = outcome.location.rpartition("/")[2]

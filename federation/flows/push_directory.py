@@ -112,6 +112,23 @@ def create_person(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
     return _person_outcome(channel, row, status=201)
 
 
+def made_already(channel: Channel, kind: str, payload: Mapping[str, Any]) -> str:
+    """Where the person or group is that this creation would make, letter by letter; "" where there is none, or another one.
+
+    Of a group, members aside. Raises ScimRefused.
+    """
+    slug = channel.directory.slug
+    if kind == "User":
+        person = scim.read_person(payload)
+        row = DirectoryUser.objects.filter(directory=slug, user_name_key=person.user_name_key, deleted_at=None).first()
+        same = row is not None and (row.attributes, row.active) == (person.attributes, person.active)
+        return _location(channel, kind, row) if row is not None and same else ""
+    group = scim.read_group(payload)
+    named = DirectoryGroup.objects.filter(directory=slug, display_name=group.display_name).first()
+    same = named is not None and named.external_id == group.external_id
+    return _location(channel, kind, named) if named is not None and same else ""
+
+
 def replace_person(channel: Channel, user_id: str, payload: Mapping[str, Any], *, if_match: str = "") -> Outcome:
     """A person said anew, whole. Raises NoSuchResource, VersionMismatch, ScimRefused, ScimConflict."""
     return _change_person(

@@ -51,9 +51,32 @@ def test_a_reference_to_nothing_fails_alone(directory):
 
 
 def test_one_that_fails_takes_those_along_that_need_it(directory):
-    directory.person("alice")
+    directory.person("alice", externalId="another")
     answer = bulk(directory, make_user("alice", "a"), make_group("engineering", "g", "a"), make_user("bob", "b"))
     assert statuses(answer) == ["409", "400", "201"]
+
+
+def test_one_that_is_sent_again_goes_on_where_the_first_broke_off(directory):
+    """Its answer never came (the gateway was killed): who is there already is a conflict, and is meant by what refers to them."""
+    first = bulk(directory, make_user("alice", "a"), make_group("inner", "i"))
+    answer = bulk(
+        directory, make_user("alice", "a"), make_user("bob", "b"), make_group("inner", "i"), make_group("engineering", "g", "a", "b", "i")
+    )  # fmt: skip
+    assert statuses(answer) == ["409", "201", "409", "201"]
+    conflicts = [one for one in answer.json()["Operations"] if one["status"] == "409"]
+    assert [one["location"] for one in conflicts] == [one["location"] for one in first.json()["Operations"]]
+    assert {one["response"]["scimType"] for one in conflicts} == {"uniqueness"}
+    made = answer.json()["Operations"][-1]["location"].rpartition("/")[2]
+    ids = [one["location"].rpartition("/")[2] for one in answer.json()["Operations"][:3]]
+    assert sorted(directory.members(made)) == sorted(ids)
+
+
+@pytest.mark.parametrize("other", [{"active": False}, {"externalId": "x"}, {"displayName": "Another"}])
+def test_one_of_the_same_name_that_is_another_is_meant_by_nothing(directory, other):
+    directory.person("alice", **other)
+    answer = bulk(directory, make_user("alice", "a"), make_group("engineering", "g", "a"))
+    assert statuses(answer) == ["409", "400"]
+    assert "location" not in answer.json()["Operations"][0]
 
 
 def test_it_stops_after_so_many_errors(directory):
