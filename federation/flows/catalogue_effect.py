@@ -15,6 +15,7 @@ from typing import Any, Final
 from federation.flows.assess_mapping import everybody
 from federation.flows.newcomers import is_newcomer
 from federation.mapping.company import Company
+from federation.mapping.delegated import RULE_OF_TAGS
 from federation.mapping.impact import both_reach
 from federation.models import current
 from federation.models.accounts import OrganizationAccount
@@ -29,6 +30,11 @@ _AT_ONCE: Final = 500  # roles or accounts, in one statement
 def effect_of_roles(arns: Iterable[str]) -> dict[str, Any]:
     """What it means that these roles are gone; {} before entitlements were worked out at all. One statement for 500 of them."""
     return _effect("given__role_arn__in", arns)
+
+
+def effect_of_tags(arns: Iterable[str]) -> dict[str, Any]:
+    """What it means that these roles have lost their own tags: who has them by these alone, as `effect_of_roles`."""
+    return _effect("given__role_arn__in", arns, given__rule__startswith=RULE_OF_TAGS)
 
 
 def effect_of_accounts(account_ids: Iterable[str]) -> dict[str, Any]:
@@ -55,13 +61,13 @@ def effect_of_listing(listed: Iterable[OrganizationAccount], *, now: datetime) -
     return _as_effect(lost, gained, never_signed_in)
 
 
-def _effect(among: str, values: Iterable[str]) -> dict[str, Any]:
+def _effect(among: str, values: Iterable[str], **more: str) -> dict[str, Any]:
     if not EntitlementState.objects.exists():
         return {}  # not nobody: nobody knows
     wanted = sorted(values)
     found = _Found()
     for begin in range(0, len(wanted), _AT_ONCE):
-        rows = Entitlement.objects.filter(**{among: wanted[begin : begin + _AT_ONCE]})
+        rows = Entitlement.objects.filter(**{among: wanted[begin : begin + _AT_ONCE]}, **more)
         for person, arn, name, subject in (
             rows.order_by("person__name", "person_id")
             .values_list("person_id", "given__role_arn", "person__name", "person__subject")

@@ -234,7 +234,11 @@ def _active_mark(record: organizations.AccountRecord) -> Iterator[str]:
 def _of_the_organization_alone(account_ids: Sequence[str]) -> set[str]:
     """Those that the mapping document does not name: they go with the organization's answer, and their roles with them."""
     revision = MappingRevision.objects.order_by("-number").first()
-    named = {account.id for account in parse(revision.text).accounts} if revision is not None else set[str]()
+    named = (
+        {account.id for account in parse(revision.text, published=True).accounts}
+        if revision is not None
+        else set[str]()
+    )
     return set(account_ids) - named
 
 
@@ -274,6 +278,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
     change = difference(before, {arn: record.digest for arn, record in records.items()})
     key = source_of(account_id)
     sources.brake(key, change, now=now, effect=lambda: catalogue_effect.effect_of_roles(change.removed))
+    _brake_on_tags(account_id, records, key, now)
     rows = [_row(records[arn], now) for arn in (*change.added, *change.changed)]
     _keep_documents(rows, listing.documents, now)
     with transaction.atomic():
@@ -296,6 +301,21 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
             now=now,
         )
     return len(rows) + len(change.removed)
+
+
+def _brake_on_tags(account_id: str, after: Mapping[str, catalogue.RoleRecord], key: str, now: datetime) -> None:
+    """Hold an answer in which many roles that stay have lost the tags by which their owners give them.
+
+    One tag that goes is its owner's word; all of them at once are an answer without tags, or a script gone astray.
+    """
+    tagged = Role.objects.filter(account_id=account_id, present=True, arn__in=after).exclude(tags={})
+    had = [arn for arn, tags in tagged.values_list("arn", "tags") if is_ours(tags)]
+    before = dict.fromkeys((f"{arn}: tags" for arn in had), "")
+    has = dict.fromkeys((f"{arn}: tags" for arn, record in after.items() if is_ours(record.tags)), "")
+    found = difference(before, has)
+    if len(found.removed) > FEW:
+        bare = [arn for arn in had if not is_ours(after[arn].tags)]
+        sources.brake(key, found, now=now, effect=lambda: catalogue_effect.effect_of_tags(bare))
 
 
 def _keep_earlier(rows: Sequence[Role], now: datetime) -> None:

@@ -26,6 +26,7 @@ from federation.mapping.rolearn import is_reserved, parse_role_arn
 from federation.mapping.rules import Account, Delegation, Document, GroupMatch, Rule, SessionOptions, Target, When
 from federation.mapping.targets import Chosen, CompiledTarget, selects
 
+RULE_OF_TAGS: Final = "tags of "  # with account and role behind it: the name of a rule that a role's own tags make
 PREFIX: Final = "rolegate:"
 _GROUP_KEYS: Final = (f"{PREFIX}groups", *(f"{PREFIX}groups-{n}" for n in range(2, 10)))
 _KNOWN: Final = frozenset({*_GROUP_KEYS, f"{PREFIX}duration", f"{PREFIX}console-duration", f"{PREFIX}policy"})
@@ -175,7 +176,7 @@ def _rule(
         options = replace(options, duration=min(max(known) if for_everybody else min(known), 3_600))
     providers = () if for_everybody else tuple(dict.fromkeys(slug for entry in allowed for slug in entry.provider))
     return Rule(
-        name=f"tags of {arn.account_id}/{arn.qualified}",
+        name=f"{RULE_OF_TAGS}{arn.account_id}/{arn.qualified}",
         when=When(groups=tuple(GroupMatch("exact", group) for group in groups), provider=providers),
         allow=Target(arns=(role.arn,)),
         session=options,

@@ -376,6 +376,39 @@ def test_what_is_held_says_who_would_lose_what(double, sign_in_as, now):
     }  # Bob is a contractor, and has nothing in production
 
 
+def test_tags_that_vanish_from_many_roles_at_once_are_held(double, publish, sign_in_as, now, origin):
+    """An answer without tags would take away all that account owners give; one owner who takes one tag away is believed."""
+    publish(cast.DOCUMENT + 'delegations: [{accounts: {names: ["*"]}, groups: [engineering]}]\n')
+    alice = sign_in_as(cast.alice())
+
+    def tagged(*names, bare=()):
+        own = [paging.FakeRole(name, tags={"rolegate:groups": "engineering"}) for name in names]
+        return [*paging.roles("Developer"), *own, *(paging.FakeRole(name) for name in bare)]
+
+    names = [f"own{n}" for n in range(6)]
+    double.accounts[cast.DEV] = tagged(*names)
+    refresh(now=now)
+    entitlements.refresh(now=now)
+    double.accounts[cast.DEV] = tagged(bare=names)
+    assert refresh(now=now + HOUR) == flow.Refreshed(cast.DEV, "held", "empty_answer")
+    assert decide(alice.pk, cast.role(cast.DEV, "own0"), now=now).grant.rule == f"tags of {cast.DEV}/own0"
+    (line,) = directories.held()
+    assert (line.removed, line.losers, line.roles_lost) == (6, 1, 6)
+    assert line.examples[0] == f"{cast.role(cast.DEV, 'own0')}: tags"
+
+    double.accounts[cast.DEV] = tagged(*names[1:], bare=names[:1])
+    assert refresh(now=now + 2 * HOUR).outcome == "ok"
+    with pytest.raises(AccessDenied):
+        decide(alice.pk, cast.role(cast.DEV, "own0"), now=now)
+
+    double.accounts[cast.DEV] = tagged(bare=names)
+    assert refresh(now=now + 3 * HOUR).outcome == "held"
+    sources.decide(flow.source_of(cast.DEV), accept=True, actor="carol", origin=origin, now=now + 3 * HOUR)
+    assert refresh(now=now + 4 * HOUR).outcome == "ok"
+    with pytest.raises(AccessDenied):
+        decide(alice.pk, cast.role(cast.DEV, "own1"), now=now)
+
+
 def test_nobody_is_said_to_lose_anything_before_it_was_worked_out_who_has_what(double, sign_in_as, now):
     """Alice would: "0 people" would have somebody accept it."""
     sign_in_as(cast.alice())
