@@ -34,7 +34,7 @@ from demo.aws.server import LocalAws
 from tests.processes import Process, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 20
+TIMEOUT = 60
 CLIENT_SECRET = "a-test-client-secret-that-is-public"
 AUDIT_COLUMNS = ("seq", "kind", "outcome", "actor", "reason", "request_id", "address", "data")
 CLI_REDIRECT = "http://127.0.0.1:49152/callback"

@@ -43,7 +43,7 @@ def test_data_loses_only_what_has_the_form_of_our_secrets():
 
 
 def test_no_text_makes_it_slow():
-    begun = time.perf_counter()
+    begun = time.process_time()
     for part in (
         "a",
         "eyJ",
@@ -55,7 +55,7 @@ def test_no_text_makes_it_slow():
         "aB3-",
     ):
         without_random(part * (200_000 // len(part)))
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_a_code_in_which_chance_has_put_no_digit_goes_too():

@@ -84,18 +84,18 @@ def test_other_lists_of_transforms(order):
 
 @pytest.mark.parametrize("transform", [saml_hostile.XSLT, saml_hostile.XPATH], ids=["XSLT", "XPath"])
 def test_transforms_that_burn_cpu(transform):
-    start = time.perf_counter()
+    start = time.process_time()
     assert reason(saml_hostile.with_transform(transform)) == "transform_forbidden"
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("transform", [saml_hostile.XSLT, saml_hostile.XPATH], ids=["XSLT", "XPath"])
 def test_xmlsec_itself_would_not_run_them(transform):
     """Should the shape check ever have a hole, the context refuses the transform on its own."""
     root = saml_hostile.with_transform(transform)
-    start = time.perf_counter()
+    start = time.process_time()
     assert not signatures.first_verifier(root.find(f".//{DS}Signature"), [pair().certificate])
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_transform_with_the_right_name_and_a_stylesheet_inside():

@@ -23,9 +23,9 @@ def test_hostile_documents_are_cheap(name):
     document = CORPUS[name]
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         outcome = reason(document)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
         assert outcome != "accepted"
         if best < BOUND / 4:
             break

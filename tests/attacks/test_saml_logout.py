@@ -131,9 +131,9 @@ def test_an_inflate_bomb_is_not_inflated():
     packed = deflate(b"<a>" + b"x" * 100_000_000 + b"</a>")
     assert len(packed) < shape.MAX_BYTES
     text = query("", packed=packed)
-    start = time.perf_counter()
+    start = time.process_time()
     assert refused(text) == "inflate_too_large"
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_not_deflate_or_more_than_that():

@@ -78,12 +78,12 @@ def test_copies_of_whoever_was_killed_go_with_the_next_start(double: GatewayDoub
     (child,) = _children(killed.pid)
     killed.kill()
     os.kill(int(child), signal.SIGKILL)
-    killed.communicate(timeout=20)
+    killed.communicate(timeout=60)
     laptop.run("exec", ROLE, "--", "true")
     left = [path.name for path in (laptop.folder / "cache/rolegate/exec").iterdir()]
     assert left == [f"{running.pid}-credentials"]
     running.terminate()
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
 
 def test_the_exit_status_is_the_childs(double: GatewayDouble, laptop: Laptop) -> None:

@@ -35,7 +35,7 @@ def serving(double: GatewayDouble, laptop: Laptop) -> Iterator[tuple[int, str]]:
     address, token = (line.strip().split("=", 1)[1] for line in lines)
     yield int(re.findall(r":(\d+)/", address)[0]), token
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -100,7 +100,7 @@ def test_imds(double: GatewayDouble, laptop: Laptop) -> None:
     assert json.loads(body)["Code"] == "Success"
     assert _ask(port, "GET", base + "Other", header)[0] == 404
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def test_an_env_file_for_containers_is_private_and_goes_at_the_end(double: GatewayDouble, laptop: Laptop) -> None:
@@ -116,7 +116,7 @@ def test_an_env_file_for_containers_is_private_and_goes_at_the_end(double: Gatew
     ]
     process.stderr.readline()
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert not path.exists()
 
 
@@ -142,4 +142,4 @@ def test_what_the_gateway_refuses_is_no_success(double: GatewayDouble, laptop: L
     assert status == 403
     assert json.loads(body)["code"] == "Refused"
     process.terminate()
-    assert token not in process.communicate(timeout=20)[1]
+    assert token not in process.communicate(timeout=60)[1]

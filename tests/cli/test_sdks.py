@@ -106,7 +106,7 @@ def test_boto3_by_the_metadata_form(stage: Town, alice: Laptop) -> None:
         )  # fmt: skip
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert done.returncode == 0, done.stderr
     method, arn = done.stdout.split()
     assert method == "iam-role"

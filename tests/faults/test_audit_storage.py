@@ -114,12 +114,12 @@ def test_signing_out_revoking_and_health_go_on(town: Town, fault: Fault) -> None
     hers = alice.pair(gateway)
     tokens = dave.pair_for_tokens(gateway)
     spend = {"grant_type": "refresh_token", "client_id": "rolegate-cli", "refresh_token": tokens["refresh_token"]}
-    assert requests.post(f"{gateway.url}/oauth/token", data=spend, timeout=5).status_code == 200
+    assert requests.post(f"{gateway.url}/oauth/token", data=spend, timeout=30).status_code == 200
     living = "SELECT count(*) FROM federation_tokenfamily f JOIN federation_person p ON p.id = f.person_id WHERE f.revoked_at IS NULL AND p.name LIKE '{}%'"
     assert cluster.value(living.format("Alice")) and cluster.value(living.format("Dave"))
     with failing(town, fault):
-        assert requests.get(f"{gateway.url}/healthz", timeout=5).status_code == 200
-        assert requests.get(f"{gateway.url}/readyz", timeout=5).status_code == 200
+        assert requests.get(f"{gateway.url}/healthz", timeout=30).status_code == 200
+        assert requests.get(f"{gateway.url}/readyz", timeout=30).status_code == 200
 
         page = alice.get(f"{gateway.url}/signout/")
         done = alice.submit(page, page.form(action="/signout/"))
@@ -127,10 +127,10 @@ def test_signing_out_revoking_and_health_go_on(town: Town, fault: Fault) -> None
         assert alice.get(f"{gateway.url}/").url.startswith(f"{gateway.url}/signin/")
 
         given_up = {"token": hers, "client_id": "rolegate-cli"}
-        assert requests.post(f"{gateway.url}/oauth/revoke", data=given_up, timeout=5).status_code == 200
+        assert requests.post(f"{gateway.url}/oauth/revoke", data=given_up, timeout=30).status_code == 200
 
         # A refresh token comes a second time: somebody has a copy. The family dies, recorded or not.
-        requests.post(f"{gateway.url}/oauth/token", data=spend, timeout=5)
+        requests.post(f"{gateway.url}/oauth/token", data=spend, timeout=30)
         assert cluster.value(living.format("Dave")) == 0
 
         assert "1 portal session(s) ended" in gateway.manage("revoke", CAST["grace"].email, "--why", "left")

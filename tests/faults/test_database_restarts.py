@@ -107,17 +107,17 @@ def test_a_restart_under_load(town: Town, fault: str) -> None:
         stopped = time.monotonic()
 
         # Each face, while it is away.
-        assert requests.get(f"{gateway.url}/healthz", timeout=5).status_code == 200
-        ready = requests.get(f"{gateway.url}/readyz", timeout=5)
+        assert requests.get(f"{gateway.url}/healthz", timeout=15).status_code == 200
+        ready = requests.get(f"{gateway.url}/readyz", timeout=15)
         assert (ready.status_code, ready.json()["reasons"]) == (503, ["database_unreachable"])
         pages = [
-            alice.http.get(f"{gateway.url}/", timeout=5),
-            alice.http.get(f"{gateway.url}/signin/corp/", timeout=5, allow_redirects=False),
-            alice.http.post(f"{gateway.url}/saml/corp/acs", data={"SAMLResponse": "PHg+"}, timeout=5),
-            alice.http.get(f"{gateway.url}/signin/corp/complete?code=x", timeout=5, allow_redirects=False),
-            requests.get(f"{gateway.issuer}/jwks.json", timeout=5),
-            requests.post(f"{gateway.url}/oauth/token", data={"grant_type": "refresh_token", "client_id": "rolegate-cli", "refresh_token": "x"}, timeout=5),
-            requests.get(f"{gateway.url}/api/v1/me", headers={"Authorization": "Bearer rlg_at_x"}, timeout=5),
+            alice.http.get(f"{gateway.url}/", timeout=15),
+            alice.http.get(f"{gateway.url}/signin/corp/", timeout=15, allow_redirects=False),
+            alice.http.post(f"{gateway.url}/saml/corp/acs", data={"SAMLResponse": "PHg+"}, timeout=15),
+            alice.http.get(f"{gateway.url}/signin/corp/complete?code=x", timeout=15, allow_redirects=False),
+            requests.get(f"{gateway.issuer}/jwks.json", timeout=15),
+            requests.post(f"{gateway.url}/oauth/token", data={"grant_type": "refresh_token", "client_id": "rolegate-cli", "refresh_token": "x"}, timeout=15),
+            requests.get(f"{gateway.url}/api/v1/me", headers={"Authorization": "Bearer rlg_at_x"}, timeout=15),
         ]  # fmt: skip
         for page in (*pages, ready):
             assert page.status_code == 503, (page.url, page.status_code, page.text[:500])
@@ -178,7 +178,7 @@ def test_a_lock_that_nobody_gives_back_holds_nobody_for_long(town: Town) -> None
         begun = time.monotonic()
         asking = threading.Thread(target=lambda: answers.append(api.post("/credentials", {"role_arn": READ_ONLY_SAML})))
         asking.start()
-        assert requests.get(f"{gateway.url}/readyz", timeout=2).status_code == 200
+        assert requests.get(f"{gateway.url}/readyz", timeout=LOCK_SECONDS).status_code == 200
         left = alice.submit(page, form, follow=False)
         asking.join()
         taken = time.monotonic() - begun

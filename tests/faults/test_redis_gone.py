@@ -13,14 +13,14 @@ from tests.faults.servers import listens
 from tests.live import READ_ONLY_OIDC, READ_ONLY_SAML, Api, caller_identity
 
 
-def quickest(action: Callable[[], object], times: int = 4) -> float:
-    """Seconds of the quickest of several runs: a delay in the way would be in each, the machine's other business is not."""
-    taken = []
+def ever_within(seconds: float, action: Callable[[], object], times: int = 25) -> bool:
+    """Whether one of several runs takes no longer: a delay in the way would be in each, the machine's other business is not."""
     for _ in range(times):
         begun = time.monotonic()
         action()
-        taken.append(time.monotonic() - begun)
-    return min(taken)
+        if time.monotonic() - begun < seconds:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("redis", ["nothing listens", "takes connections and never answers"])
@@ -42,6 +42,6 @@ def test_a_sign_in_ends_in_credentials_in_the_usual_time(town: Town, redis: str)
         assert opened.url == f"{town.stage.aws.url}/console", opened.text[:800]
 
         # redis-py and Celery wait a second and more before they give up: either would show.
-        assert quickest(town.sign_in) < 1.0
-        assert quickest(lambda: api.credentials(READ_ONLY_SAML)) < 0.5
-        assert quickest(lambda: alice.get(f"{gateway.url}/")) < 0.5
+        assert ever_within(1.0, town.sign_in)
+        assert ever_within(0.5, lambda: api.credentials(READ_ONLY_SAML))
+        assert ever_within(0.5, lambda: alice.get(f"{gateway.url}/"))

@@ -206,7 +206,7 @@ def test_asking_sends_the_account_and_nothing_else_after_its_event(publish, orig
     queue = background._celery().connection_for_read().SimpleQueue("celery")
     queue.clear()
     verify_account.ask(cast.PROD, actor="corp:carol", origin=origin, now=now)
-    message = queue.get(timeout=2)
+    message = queue.get(timeout=30)
     assert message.headers["task"] == "federation.tasks.verify_account"
     assert message.payload[:2] == [[cast.PROD], {}]
     assert AuditEvent.objects.latest("seq").kind == "account.verification_asked"

@@ -251,7 +251,7 @@ def test_the_log_is_verified_in_the_background_with_progress(log, clock):
     queue = background._celery().connection_for_read().SimpleQueue("celery")
     queue.clear()
     answer = log.submit(log.get("/staff/audit/verify/"), "/staff/audit/verify/start")
-    assert queue.get(timeout=2).headers["task"] == "federation.tasks.verify_audit"
+    assert queue.get(timeout=30).headers["task"] == "federation.tasks.verify_audit"
     assert "Asked for." in text_of(log.get(answer["Location"]))
     verified = verify_audit.run()
     assert (verified.found, verified.rows) == (0, AuditEvent.objects.count())

@@ -118,7 +118,7 @@ def test_starting_a_task_puts_one_message_with_nothing_but_its_name_on_the_broke
     page = owner.get("/staff/tasks/")
     answer = owner.submit(page, "/staff/tasks/refresh_catalogue/run")
     assert answer["Location"] == "/staff/tasks/?asked=refresh_catalogue"
-    message = queue.get(timeout=2)
+    message = queue.get(timeout=30)
     assert message.headers["task"] == "federation.tasks.refresh_catalogue"
     assert message.payload[:2] == [[], {}]
     message.ack()
