@@ -25,6 +25,7 @@ from demo.idp.server import CorporateIdp
 from tests.faults.servers import RedisServer, celery, wait_until
 from tests.live import CLIENT_SECRET, ROOT, Gateway
 
+PICTURED = os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1"
 PRODUCTION = "111122223333"
 STAGING = "222233334444"
 DEVELOPMENT = "333344445555"
@@ -250,7 +251,7 @@ def picture() -> Callable[[Page, str], None]:
     """Saves a screenshot into var/pictures/ when ROLEGATE_TEST_SCREENSHOTS=1. Those of the README are of the demo (demo_pictures.py)."""
 
     def take(page: Page, name: str) -> None:
-        if os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1":
+        if PICTURED:
             folder = ROOT / "var" / "pictures"
             folder.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=folder / f"{name}.png")

@@ -1,5 +1,6 @@
-"""Every page stands in both themes; ROLEGATE_TEST_SCREENSHOTS=1 saves a picture of each into var/pictures/.
+"""Every page stands; ROLEGATE_TEST_SCREENSHOTS=1 saves a picture of each, in both themes, into var/pictures/.
 
+Without pictures nothing here looks at a theme, and one is enough: what pages are like in both is for looks.py to say.
 Those of README and docs are taken of the demo's company, by demo_pictures.py: here is that it has each that they show.
 """
 
@@ -12,11 +13,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys import demo_pictures
-from tests.journeys.conftest import PRODUCTION, NewContext, Town, sign_in
+from tests.journeys.conftest import PICTURED, PRODUCTION, NewContext, Town, sign_in
 from tests.live import ROOT
 
 pytestmark = pytest.mark.journey
 ELSEWHERE = {"cli"}  # taken of a terminal (tests/cli/test_terminal.py)
+SCHEMES = ("light", "dark") if PICTURED else ("light",)
 Picture = Callable[[Page, str], None]
 
 
@@ -53,7 +55,7 @@ def test_in_light(new_context: NewContext, stage: Town, picture: Picture) -> Non
     picture(page, "error")
 
 
-@pytest.mark.parametrize(("name", "width"), [("roles-dark", 1280), ("roles-narrow", 320)])
+@pytest.mark.parametrize(("name", "width"), [("roles-narrow", 320), *([("roles-dark", 1280)] if PICTURED else [])])
 def test_roles_in_dark_and_narrow(
     new_context: NewContext, stage: Town, picture: Picture, name: str, width: int
 ) -> None:
@@ -66,7 +68,7 @@ def test_roles_in_dark_and_narrow(
     picture(page, name)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_pages_of_the_employee(new_context: NewContext, stage: Town, picture: Picture, scheme: str) -> None:
     """One picture of each page in both themes."""
     page = new_context(color_scheme=scheme).new_page()
@@ -99,7 +101,7 @@ def test_the_pages_of_the_employee(new_context: NewContext, stage: Town, picture
     expect(page.locator("main")).to_contain_text("Withdrawn")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_pages_of_the_console(new_context: NewContext, stage: Town, picture: Picture, scheme: str) -> None:
     """One picture of each page of the admin console in both themes."""
     page = new_context(color_scheme=scheme).new_page()
