@@ -23,6 +23,7 @@ from heroicons.templatetags.heroicons import heroicon_micro
 
 from federation.mapping.rolearn import parse_role_arn
 from federation.said import translated, unpacked
+from portal import own_reasons
 
 register = template.Library()
 
@@ -309,6 +310,12 @@ _DEEDS = {
 def deed_in_words(kind: str) -> str:
     """What an event's kind is called on the page of somebody's own activity."""
     return str(_DEEDS.get(kind, kind))
+
+
+@register.filter
+def own_reason(reason: str) -> str:
+    """Why a deed of the reader's own did not work, as a sentence: on the page of their activity."""
+    return own_reasons.own_reason(reason)
 
 
 # The first that fits: Edge calls itself Chrome as well, Chrome calls itself Safari, and Android calls itself Linux.

@@ -1,6 +1,7 @@
 """The page of one role, the story of why, and one's own activity."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 
@@ -175,6 +176,22 @@ def test_a_refusal_is_shown_with_its_reason(publish, signed_in, fake_aws):
     token = soup(browser.get("/")).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
     browser.post(f"/roles/{cast.PROD}/Root/credentials", {"csrfmiddlewaretoken": token})
     assert "refused" in text_of(browser.get("/activity/"))
+
+
+def test_a_refusal_is_told_in_words_by_no_code_and_leads_to_why(publish, signed_in, fake_aws, events):
+    publish()
+    browser = signed_in(cast.alice(mfa=True))
+    token = soup(browser.get("/")).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+    browser.post(f"/roles/{cast.PROD}/Root/credentials", {"csrfmiddlewaretoken": token})
+    browser.post(f"/roles/{cast.PROD}/Administrator/credentials", {"csrfmiddlewaretoken": token})
+    assert [reason for *_, reason in events()[-2:]] == ["role_not_granted", "approval_required"]
+    asked, unknown = soup(browser.get("/activity/")).select("section[aria-labelledby=deeds] tbody tr")[:2]
+    assert "The role needs an approval, and you had none." in asked.get_text()
+    assert asked.find("a")["href"] == f"/why/?role={quote(cast.role(cast.PROD, 'Administrator'), safe='')}"
+    assert browser.get(asked.find("a")["href"]).status_code == 200
+    assert "No rule gives you this role." in unknown.get_text()
+    assert unknown.find("a") is None  # what has no ARN cannot be explained
+    assert not {"approval_required", "role_not_granted"} & set(text_of(browser.get("/activity/")).split())
 
 
 def test_it_comes_in_pages(publish, signed_in, origin, now):
