@@ -3,6 +3,9 @@
 `Gateway`: granian with `config.settings.development`, a database of its own (PostgreSQL where DATABASE_URL names one,
 else an SQLite file), migrated and given a mapping document through `manage.py`. `Visitor`: a `requests` session that
 follows redirects and submits the forms it is shown, as a browser without scripts does.
+
+A visitor is also a program of its own (tests/cli/visitor_browser.py), started for each sign-in: what it does not need (moto,
+boto3, PostgreSQL's client) is two thirds of the start, and imported where it is used.
 """
 
 from __future__ import annotations
@@ -20,18 +23,18 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 from uuid import UUID
 
-import boto3
-import psycopg
 import requests
 import yaml
 from bs4 import BeautifulSoup, Tag
 
-from demo.aws.server import LocalAws
 from tests.processes import Process, free_port
+
+if TYPE_CHECKING:
+    from demo.aws.server import LocalAws
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 60
@@ -128,6 +131,8 @@ class Gateway:
         server = os.environ.get("DATABASE_URL", "")
         if not server.startswith("postgres"):
             return f"sqlite:///{self.folder / 'gateway.sqlite3'}", ""
+        import psycopg
+
         name = f"rolegate_live_{secrets.token_hex(6)}"
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
@@ -198,6 +203,8 @@ class Gateway:
         if self._process:
             self._process.stop()
         if self._server_url:
+            import psycopg
+
             name = urlsplit(self._database).path.lstrip("/")
             with psycopg.connect(self._server_url, autocommit=True) as connection:
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -219,6 +226,8 @@ class Gateway:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query finds in the gateway's database, as the database gives it."""
         if self._database.startswith("postgres"):
+            import psycopg
+
             with psycopg.connect(self._database) as connection:
                 return connection.execute(query).fetchall()  # type: ignore[arg-type]
         with closing(sqlite3.connect(self._database.removeprefix("sqlite:///"), timeout=TIMEOUT)) as connection:
@@ -253,6 +262,8 @@ class Stage:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        from demo.aws.server import LocalAws
+
         self.folder = folder
         self.aws = LocalAws()
         self.gateway = Gateway(
@@ -445,6 +456,8 @@ class Api:
 
 def caller_identity(aws: LocalAws, document: Mapping[str, Any]) -> str:
     """The ARN that AWS says these credentials belong to: the proof that they work."""
+    import boto3
+
     client = boto3.session.Session().client(
         "sts",
         region_name="us-east-1",
