@@ -27,7 +27,7 @@ def in_threads(count, work):
 
     def one():
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             found.append(work())
         finally:
             connection.close()
@@ -106,7 +106,7 @@ def test_nobody_takes_it_over_between_the_check_and_the_commit(transactional_db)
 
     def other():
         try:
-            checked.wait(10)
+            checked.wait(60)
             taken.append((leases.take("x", LIFE), time.monotonic()))
         finally:
             connection.close()

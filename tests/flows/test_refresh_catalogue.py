@@ -181,7 +181,7 @@ def test_a_text_that_accounts_share_keeps_none_of_them_waiting(transactional_db,
     other = threading.Thread(target=hold)
     if connection.vendor == "postgresql":  # SQLite has one writer at a time anyway
         other.start()
-        assert held.wait(10)
+        assert held.wait(60)
     try:
         assert refresh(cast.PROD, now=now).written == 3
         assert not over.is_set()

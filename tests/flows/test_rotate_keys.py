@@ -69,7 +69,7 @@ def test_eight_processes_that_start_at_once_agree_on_one_key_of_each_kind(origin
     def generated(algorithm, **more):
         if algorithm == "ES256":
             material = generate(algorithm, **more)
-            together.wait(10)  # everybody has seen that there is no key before anybody writes one
+            together.wait(60)  # everybody has seen that there is no key before anybody writes one
             return material
         with lock:
             return spare.pop()

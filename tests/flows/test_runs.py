@@ -77,7 +77,7 @@ def test_of_many_at_once_one_runs(transactional_db):
 
     def one():
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             with runs.run("tidy") as run:
                 if run is not None:
                     inside.append(1)

@@ -25,6 +25,8 @@ from demo.idp.server import CorporateIdp
 from tests.faults.servers import RedisServer, celery, wait_until
 from tests.live import CLIENT_SECRET, ROOT, Gateway
 
+PATIENCE = 30_000  # ms that a busy machine may take to show what is looked for; what is slow by itself is measured in bench/
+expect.set_options(timeout=PATIENCE)
 PICTURED = os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1"
 PRODUCTION = "111122223333"
 STAGING = "222233334444"
@@ -192,7 +194,7 @@ def new_context(browser: Chromium, faults: list[str]) -> Iterator[NewContext]:
 
     def make(**options: Any) -> BrowserContext:
         context = browser.running().new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         context.on("page", watch)
         contexts.append(context)
         return context
