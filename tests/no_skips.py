@@ -12,21 +12,45 @@ import pytest
 
 _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_serialized_rollback", "stage"})
 
-# What these look at is the page, the helper or the other side of a protocol, whichever database is behind it; what the
-# flows, queries and faults under them do on PostgreSQL is asserted by the tests that remain.
+# What these look at is the page, the helper or the other side of a protocol, whichever database is behind it, or the demo,
+# which is on SQLite; what the flows, queries and faults under them do on PostgreSQL is asserted by the tests that remain: by
+# tests/flows, tests/queries and the other files of tests/portal and tests/api, and with a running gateway, a worker and a
+# browser by tests/journeys/test_held.py, test_main_job.py, test_requests.py and test_staff_looks_after.py.
 _OF_ONE_DATABASE = (
+    "tests/api/test_issuer_documents.py",
+    "tests/api/test_openapi.py",
+    "tests/attacks/test_canary.py::test_a_fault_quotes_what_broke_it",  # faults that the test puts in the database's place
+    "tests/attacks/test_canary.py::test_a_token_endpoint_that_repeats",
+    "tests/attacks/test_canary.py::test_pairing_breaks",
+    "tests/attacks/test_canary.py::test_refused_id_tokens",
+    "tests/attacks/test_canary.py::test_signing_in_breaks",
+    "tests/attacks/test_canary.py::test_sts_repeats",
+    "tests/attacks/test_canary.py::test_the_console_sign_in_repeats",
+    "tests/attacks/test_canary.py::test_using_a_role_breaks",
+    "tests/attacks/test_oauth_redirect_and_pkce.py",
     "tests/attacks/test_web_every_path.py",
+    "tests/attacks/test_web_https.py",
     "tests/cli/",
+    "tests/flows/test_demo_history.py::test_people_are_those_who_will_sign_in",
+    "tests/flows/test_demo_history.py::test_the_past_is_whole",
     "tests/journeys/test_accessibility.py",
+    "tests/journeys/test_break_glass.py",
+    "tests/journeys/test_employee.py",
     "tests/journeys/test_keyboard.py",
     "tests/journeys/test_login_csrf.py",
+    "tests/journeys/test_mapping_changes.py",
     "tests/journeys/test_mapping_editor.py",
     "tests/journeys/test_pictures.py",
+    "tests/journeys/test_provider_disabled.py",
     "tests/journeys/test_providers.py",
     "tests/journeys/test_roles_page.py",
     "tests/journeys/test_staff.py",
     "tests/peers/",
     "tests/portal/staff/test_walk.py",
+    "tests/portal/test_error_pages.py",
+    "tests/portal/test_headers.py",
+    "tests/portal/test_language.py",
+    "tests/portal/test_safe_next.py",
 )
 
 

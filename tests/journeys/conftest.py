@@ -25,7 +25,9 @@ from demo.idp.server import CorporateIdp
 from tests.faults.servers import RedisServer, celery, wait_until
 from tests.live import CLIENT_SECRET, ROOT, Gateway
 
-PATIENCE = 30_000  # ms that a busy machine may take to show what is looked for; what is slow by itself is measured in bench/
+PATIENCE = (
+    30_000  # ms that a busy machine may take to show what is looked for; what is slow by itself is measured in bench/
+)
 expect.set_options(timeout=PATIENCE)
 PICTURED = os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1"
 PRODUCTION = "111122223333"
