@@ -25,9 +25,8 @@ from demo.idp.server import CorporateIdp
 from tests.faults.servers import RedisServer, celery, wait_until
 from tests.live import CLIENT_SECRET, ROOT, Gateway
 
-PATIENCE = (
-    30_000  # ms that a busy machine may take to show what is looked for; what is slow by itself is measured in bench/
-)
+# In ms: what a busy machine may take to show what is looked for. What is slow by itself is measured in bench/.
+PATIENCE = 30_000
 expect.set_options(timeout=PATIENCE)
 PICTURED = os.environ.get("ROLEGATE_TEST_SCREENSHOTS") == "1"
 PRODUCTION = "111122223333"
