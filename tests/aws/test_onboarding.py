@@ -239,7 +239,7 @@ def test_a_template_too_large_for_one_request_says_what_to_do():
     many = tuple(PeopleRole(f"Role{number}", "arn:aws:iam::aws:policy/ReadOnlyAccess") for number in range(80))
     assert "--s3-bucket" in onboarding.cloudformation(plan(roles=many))
     assert "--s3-bucket" not in onboarding.cloudformation(plan())
-    many = tuple(PeopleRole(f"Role{number}", "arn:aws:iam::aws:policy/ReadOnlyAccess") for number in range(2000))
+    many = tuple(PeopleRole(f"Role{number}", "arn:aws:iam::aws:policy/ReadOnlyAccess") for number in range(1200))
     assert refused(onboarding.cloudformation, plan(roles=many)) == "template_too_large"
 
 
