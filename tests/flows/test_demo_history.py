@@ -14,6 +14,8 @@ from federation.audit import record as audit
 from federation.audit.events import Kind
 from federation.errors import AccessDenied, SamlRefused
 from federation.flows import issue_credentials, open_console, sign_in
+from federation.flows.doctor import background
+from federation.flows.doctor.findings import State
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
 from federation.models import AuditEvent, MappingRevision, PastClaims, Person, PortalSession, TokenFamily, current
@@ -63,6 +65,16 @@ def test_the_past_is_whole_and_the_chain_holds(demo, document):
         assert event.data["revision"] == max(
             revision.number for revision in MappingRevision.objects.filter(published_at__lte=event.at)
         )
+
+
+def test_background_work_went_well_until_the_worker_of_today_is_there(demo, document, settings):
+    """Written before the accounts are read and the worker starts: on a slow machine it is minutes old then."""
+    seed(made_up.read(document, SATURDAY))
+    settings.CELERY_BROKER_URL = "filesystem://"
+    for late in (timedelta(0), timedelta(minutes=5)):
+        told = list(background.runs(SATURDAY + late))
+        assert [(finding.state, finding.code) for finding in told if finding.state is not State.OK] == []
+        assert len(told) == 1
 
 
 def test_people_are_those_who_will_sign_in(demo, document, origin):

@@ -1,6 +1,6 @@
 """The pictures of README and docs, taken of the running demo: a whole company, forty accounts, ninety days.
 
-    make demo                                        # in another shell; where it is new, wait a minute for its worker
+    make demo                                        # in another shell
     .venv/bin/python -m tests.journeys.demo_pictures [--base http://localhost:8000] [--into docs/images] [NAME …]
 
 Each is a page as somebody of the company has it. Nothing is published and nothing is decided; a draft that is begun is withdrawn.
