@@ -6,6 +6,7 @@ import ipaddress
 import re
 import secrets
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import structlog
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonR
 from django.shortcuts import render
 
 from federation.errors import (
+    AccessDenied,
     BadRequest,
     ClaimsTooOld,
     MethodNotAllowed,
@@ -111,6 +113,15 @@ def problem(request: HttpRequest, error: RolegateError) -> HttpResponse:
     return JsonResponse(body, status=error.status, content_type="application/problem+json")
 
 
+def _why_url(request: HttpRequest) -> str:
+    """Where whoever was refused a role learns why, and whom to ask; "" where it was no page of a role."""
+    named = request.resolver_match.kwargs if request.resolver_match else {}
+    if not {"account_id", "role_name"} <= named.keys():
+        return ""
+    name = named["role_name"].rsplit("/", 1)[-1]
+    return "/why/?" + urlencode({"q": f"{named['account_id']} {name}"})
+
+
 def error_response(request: HttpRequest, error: RolegateError) -> HttpResponse:
     """The page or problem document for `error`; never more than its code, sentence and the request id."""
     if wants_json(request):
@@ -125,6 +136,7 @@ def error_response(request: HttpRequest, error: RolegateError) -> HttpResponse:
             "status": error.status,
             "retry_url": "/signin/",
             "aws_code": getattr(error, "aws_code", ""),
+            "why_url": _why_url(request) if isinstance(error, AccessDenied) else "",
         }
         if getattr(request, "htmx", None):
             # A piece of a page was asked for: the error goes to the top of the page that is open, which stays as it is.

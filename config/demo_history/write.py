@@ -269,7 +269,7 @@ class _Writer:
         for entry in settings.CELERY_BEAT_SCHEDULE.values():
             name, every = str(entry["task"]).removeprefix(background.PREFIX), entry["schedule"]
             if name != "refresh_catalogue":
-                at = now - every / 3  # within its own interval, or the overview says of a fresh demo that no worker is there
+                at = now - every / 3  # within its own interval: else a fresh demo says that no worker is there
                 rows.append(
                     TaskRun(task=name, started_at=at, finished_at=at + timedelta(seconds=1), outcome=TaskRun.Outcome.OK)
                 )

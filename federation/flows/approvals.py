@@ -53,6 +53,14 @@ def open_of(person: Person, *, now: datetime) -> list[RequestedRole]:
     return list(RequestedRole.objects.filter(pending | approved, person=person).select_related(*_WITH))
 
 
+def pending(person: Person, role_arns: Sequence[str], *, now: datetime) -> UUID | None:
+    """The person's open request, on which nobody has decided yet, that names one of these roles. One statement."""
+    rows = RequestedRole.objects.filter(
+        person=person, role_arn__in=role_arns, state=RequestedRole.State.PENDING, request__expires_at__gt=now
+    )
+    return rows.values_list("request_id", flat=True).first()
+
+
 def valid(
     rows: Iterable[RequestedRole], grant: Grant, identity: Identity, compiled: CompiledMapping, *, now: datetime
 ) -> Approved | None:

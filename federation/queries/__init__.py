@@ -248,13 +248,17 @@ def explain(
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """Whom to ask about a role. `approvers`: groups that could say yes; `owners`: groups that own the account, else the gateway."""
+    """Whom to ask about a role. `approvers`: groups that could say yes; `owners`: groups that own the account, else the gateway.
+
+    `asked`: the person's own open request for it, where there is one.
+    """
 
     account_name: str
     askable: bool
     approvers: tuple[str, ...]
     owners: tuple[str, ...]
     gateway_owners: tuple[str, ...]
+    asked: UUID | None
 
 
 def whom_to_ask(person: Person, wanted_arn: str, *, now: datetime) -> Help:
@@ -285,6 +289,7 @@ def whom_to_ask(person: Person, wanted_arn: str, *, now: datetime) -> Help:
         approving,
         tuple(dict.fromkeys(owners)),
         tuple(dict.fromkeys(gateway)),
+        approvals.pending(person, [wanted_arn], now=now) if approving else None,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from federation.models.audit import AuditEvent
@@ -20,7 +20,6 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ("sign_in", "refused"): _("A sign-in at {actor} was refused: {reason}."),
     ("sign_in", "failed"): _("A sign-in at {actor} failed: {reason}."),
     ("sign_out", ""): _("{actor} signed out."),
-    ("sign_out.by_provider", "ok"): _("{actor} ended {sessions} session(s)."),
     ("sign_out.by_provider", "refused"): _("A sign-out by {actor} was refused: {reason}."),
     ("mint.assertion", ""): _("An assertion was minted for {actor} and {role}."),
     ("mint.token", ""): _("A token was minted for {actor} and {role}."),
@@ -36,7 +35,7 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ("key.made", ""): _("{actor} made the signing key {kid}."),
     ("key.rotated", ""): _("{actor} rotated the signing key {kid}: {step}."),
     ("key.published", ""): _("{actor} published the gateway's public documents."),
-    ("revoked", ""): _("{actor} ended {sessions} session(s) of a person: {why}."),
+    ("revoked", ""): _("{actor} let a person in again: {why}."),  # without a number: nothing was ended
     ("client.paired", ""): _("{actor} paired the program {client}."),
     ("client.pairing_allowed", ""): _("{actor} allowed a device to be paired with {client}."),
     ("client.pairing_denied", ""): _("A pairing with {client} was denied."),
@@ -74,11 +73,26 @@ _SENTENCES: Final[Mapping[tuple[str, str], str | Promise]] = {
     ("account.verified", "failed"): _("The account {account} was verified and failed at: {reason}."),
     ("audit.exported", ""): _("{actor} exported events of the audit log."),
 }
+# As above, of events that count something: what they count, and the sentence for so many.
+_COUNTING: Final[Mapping[tuple[str, str], tuple[str, Callable[[int], str]]]] = {
+    ("sign_out.by_provider", "ok"): (
+        "sessions",
+        lambda n: ngettext("{actor} ended {sessions} session.", "{actor} ended {sessions} sessions.", n),
+    ),
+    ("revoked", "ok"): (
+        "sessions",
+        lambda n: ngettext(
+            "{actor} ended {sessions} session of a person: {why}.",
+            "{actor} ended {sessions} sessions of a person: {why}.",
+            n,
+        ),
+    ),
+}
 
 
 def sentence(event: AuditEvent, names: Mapping[str, str] = MappingProxyType({})) -> str:
     """The event in words. Its parts come from outside: the template escapes them. `names`: actor -> what people call them."""
-    template = _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
+    template = _template(event)
     if template is None:
         known = {
             "actor": names.get(event.actor) or event.actor or gettext("somebody"),
@@ -92,6 +106,14 @@ def sentence(event: AuditEvent, names: Mapping[str, str] = MappingProxyType({}))
     words["actor"] = names.get(event.actor) or words["actor"]
     # No attribute or index of a value can be named: the templates are ours, and every value is text.
     return str(template).format_map(words)
+
+
+def _template(event: AuditEvent) -> str | Promise | None:
+    if (counting := _COUNTING.get((event.kind, event.outcome))) is not None:
+        what, said = counting
+        if isinstance(number := event.data.get(what), int):
+            return said(number)
+    return _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
 
 
 def _words(event: AuditEvent) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Every string that came from a provider, a directory or a mapping goes through `o
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -51,6 +52,16 @@ def outside(value: object) -> SafeString:
         for character in text
     ]
     return format_html("<bdi>{}</bdi>", mark_safe("".join(parts)))  # noqa: S308  each part was escaped above
+
+
+# After a colon or a slash, but for that of a closing tag.
+_BETWEEN_PARTS = re.compile(r"(?:(?<=:)|(?<=[^<]/))(?=[^:/<])")
+
+
+@register.filter
+def arn(value: object) -> SafeString:
+    """An ARN from outside as `outside` has it; where it must break, it does so between its parts, and not within a name."""
+    return mark_safe(_BETWEEN_PARTS.sub("<wbr>", outside(value)))  # noqa: S308  `outside` has escaped it
 
 
 @register.filter

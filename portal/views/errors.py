@@ -32,6 +32,12 @@ class PageForbidden(AccessDenied):
     sentence = "You may not see this page."
 
 
+class NoSuchPage(NotFound):
+    """An address that no page has."""
+
+    sentence = "There is no page at this address. Check it, or start again from your roles."
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400: malformed, too large, or for a host that is not ours."""
     if request.path == "/oauth/authorize" and is_navigation(request):
@@ -60,7 +66,7 @@ def _refused(request: HttpRequest, error: RolegateError) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404. The path is not repeated: it may be anything."""
-    return error_response(request, NotFound("no_such_page"))
+    return error_response(request, NoSuchPage("no_such_page"))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from federation import queries
 from federation.errors import MayNotDecide, NotFound, RequestRefused, RequestStale
-from federation.flows import decide_requests, request_access
+from federation.flows import approvals, decide_requests, request_access
 from federation.flows.decide_requests import Choice
 from federation.queries import requests as cases
 from federation.said import translated
@@ -241,6 +241,7 @@ def _form(request: HttpRequest, arns: Sequence[str], now: datetime, error: Any =
         "others": max(0, len(known.people) - 8),
         "reason": request.POST.get("reason", ""),
         "duration": _seconds(request.POST.get("duration", "")) or min(plan.at_most, 3600),
+        "asked": approvals.pending(person, arns, now=now),
         "glass": "/requests/break-glass?" + urlencode([("role", arn) for arn in arns]) if plan.at_once else "",
     }
     return render(request, "portal/request_new.html", context, status=422 if error else 200)

@@ -26,7 +26,7 @@ _RUN = """(only) => axe.run(document, {resultTypes: ["violations"], rules: {"tar
     `${item.id} (${item.impact}): ${node.html.slice(0, 200)} ${(node.failureSummary || "").slice(0, 300)}`)))"""
 _COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 _WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-_BROKEN = """() => [...document.querySelectorAll('.button, .badge, h1, h2')].filter((element) => {
+_BROKEN = """() => [...document.querySelectorAll('.button, .badge, h1, h2, .stacks :is(th, td)')].filter((element) => {
   // A word that is drawn in two pieces has more boxes than one.
   const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   for (let node = texts.nextNode(); node; node = texts.nextNode()) {
@@ -41,6 +41,16 @@ _BROKEN = """() => [...document.querySelectorAll('.button, .badge, h1, h2')].fil
   return false;
 }).map((element) => element.innerText)"""
 
+
+# What is chosen in a list is read without opening it. The arrow takes 24 px at most.
+_CUT = """() => [...document.querySelectorAll('main select:not([multiple])')].filter((select) => {
+  if (!select.checkVisibility() || !select.selectedOptions.length) return false;
+  const style = getComputedStyle(select);
+  const pen = document.createElement('canvas').getContext('2d');
+  pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  const room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 24;
+  return pen.measureText(select.selectedOptions[0].text).width > room;
+}).map((select) => select.selectedOptions[0].text)"""
 
 # In forced colours nothing has the colours that its author gave it, so nothing may be told by a background or a shadow alone.
 _FORCED = """() => {
@@ -104,6 +114,8 @@ def look(page: Page, what: str) -> None:
         assert page.evaluate(_WIDER) <= 0, f"{view} is {page.evaluate(_WIDER)} px wider than the window"
         broken = page.evaluate(_BROKEN)
         assert not broken, f"{view} breaks words: {broken}"
+        cut = page.evaluate(_CUT)
+        assert not cut, f"{view} cuts short what is chosen: {cut}"
         _picture(page, what, f"{scheme}-{width}")
     page.set_viewport_size({"width": 1280, "height": HEIGHT})
     for scheme in ("dark", "light"):

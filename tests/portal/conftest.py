@@ -57,7 +57,11 @@ class Browser(Client):
 def soup(answer):
     # lxml is three times quicker, and makes a whole page out of a piece of one.
     whole = answer.content.lstrip()[:9].lower() == b"<!doctype"
-    return BeautifulSoup(answer.content, "lxml" if whole else "html.parser")
+    page = BeautifulSoup(answer.content, "lxml" if whole else "html.parser")
+    for place in page("wbr"):  # where a word may break, and no end of one
+        place.unwrap()  # libxml2 takes what follows for its content
+    page.smooth()
+    return page
 
 
 def text_of(answer):

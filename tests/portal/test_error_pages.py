@@ -1,10 +1,15 @@
 """Pages for what went wrong: what, what to do, the code, the request id, and no more."""
 
+from urllib.parse import quote
+
 import pytest
 from django.db import OperationalError
 from django.test import RequestFactory
 
+from federation.models import Role
+from federation.models.accounts import search_text
 from portal.views import errors
+from tests import cast
 from tests.portal.conftest import Browser, soup, text_of
 
 
@@ -82,6 +87,25 @@ def test_when_not_even_the_template_works_there_is_text(monkeypatch):
 def test_the_first_button_leads_to_what_helps(publish, browser, path, label):
     publish()
     assert soup(browser.get(path)).select_one("main a.primary").get_text() == label
+
+
+def test_a_role_that_is_gone_leads_to_why(publish, signed_in):
+    publish()
+    browser = signed_in()
+    Role.objects.create(
+        arn=cast.role(cast.PROD, "Root"), account_id=cast.PROD, name="Root", seen_at=browser.person.claims_at,
+        search=search_text("", "Root", {}),
+    )  # fmt: skip
+    refused = browser.get(f"/roles/{cast.PROD}/Root/")
+    assert refused.status_code == 403
+    why = soup(refused).select_one("main a.primary")
+    assert why.get_text() == "Find out why, and whom to ask"
+    assert soup(browser.get(why["href"])).select_one(
+        f"a[href='/why/?role={quote(cast.role(cast.PROD, 'Root'), safe='')}']"
+    )
+    assert [a.get_text() for a in soup(browser.get("/nowhere")).select("main a.button")] == [
+        "Start again from my roles"
+    ]
 
 
 @pytest.mark.parametrize("path", ["/saml/corp/acs", "/cli/00000000-0000-0000-0000-000000000000/revoke"])

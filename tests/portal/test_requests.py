@@ -119,6 +119,19 @@ def test_what_a_role_is_for_is_said_before_it_is_asked_for(asker, clock):
     assert "Everything, for emergencies" in text_of(asker.get(f"/requests/new?role={ADMIN}"))
 
 
+def test_what_was_asked_for_already_is_not_offered_again_and_the_glass_still_is(lead, signed_in):
+    asker = signed_in(erin())
+    page = page_of(ask(asker, BREAKER))
+    again = soup(asker.get(f"/requests/new?role={BREAKER}"))
+    assert again.find(id="ask") is None  # else a reason is typed before it is said that this cannot be sent
+    assert again.select_one(f"main a[href='{page}']").get_text(strip=True) == "See how it stands"
+    assert again.select_one("a[href^='/requests/break-glass']")
+    story = soup(asker.get(f"/why/?role={BREAKER}"))
+    assert story.select_one("section[aria-labelledby=ask] a.primary")["href"] == page
+    other = soup(asker.get(f"/why/?role={OPERATOR}"))
+    assert other.select_one("section[aria-labelledby=ask] a.primary")["href"].startswith("/requests/new")
+
+
 def test_a_role_that_cannot_be_asked_for_leads_to_the_explanation(asker):
     answer = asker.get(f"/requests/new?role={cast.role(cast.PROD, 'Nothing')}")
     assert answer.status_code == 422

@@ -97,7 +97,7 @@ function wireCountdown(element) {
       return;
     }
     const values = { hours: Math.floor(left / 60), minutes: left % 60 };
-    out.textContent = say(left >= 60 ? words.left : words.leftMinutes, values);
+    out.textContent = say(left < 60 ? words.leftMinutes : values.minutes ? words.left : words.leftHours, values);
   };
   const timer = setInterval(show, 15000);
   show();

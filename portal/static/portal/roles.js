@@ -93,7 +93,7 @@ function start(index) {
     for (const element of fresh.querySelectorAll("[data-for]")) element.textContent = sentence;
     for (const element of fresh.querySelectorAll("[data-both]")) element.textContent = `${short}, ${called}`;
     if (bits & APPROVAL) {
-      fresh.querySelector(bits & ASKED ? "[data-locked]" : "[data-waiting]").remove();
+      for (const element of fresh.querySelectorAll(bits & ASKED ? "[data-locked]" : "[data-waiting]")) element.remove();
     } else if (bits & FAVOURITE) {
       fresh.querySelector("[name=favourite]").value = "0";
       fresh.querySelector("[aria-pressed]").setAttribute("aria-pressed", "true");

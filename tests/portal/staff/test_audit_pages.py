@@ -312,6 +312,20 @@ def test_every_kind_makes_a_sentence_whatever_is_missing(kind, outcome):
     assert "{" not in said
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("revoked", {"sessions": 1, "why": "left"}, "carol ended 1 session of a person: left."),
+        ("revoked", {"sessions": 2, "why": "left"}, "carol ended 2 sessions of a person: left."),
+        ("revoked", {"disabled": False, "why": "back"}, "carol let a person in again: back."),
+        ("sign_out.by_provider", {"sessions": 1}, "carol ended 1 session."),
+        ("sign_out.by_provider", {"sessions": 0}, "carol ended 0 sessions."),
+    ],
+)
+def test_what_is_counted_is_said_of_so_many(kind, data, said):
+    assert sentence(AuditEvent(seq=1, kind=kind, outcome="ok", actor="carol", data=data)) == said
+
+
 def test_nothing_in_an_event_can_reach_into_the_template():
     event = AuditEvent(seq=1, kind="sign_in", outcome="ok", actor="{reason.__class__}", data={"sessions": "{actor}"})
     assert sentence(event) == "{reason.__class__} signed in."

@@ -159,6 +159,7 @@ def test_revoking_ends_sessions_is_audited_and_hands_out_the_policy_for_aws(comp
     alices = signed_in(cast.alice())
     assert alices.get("/").status_code == 200
     page = company.get(f"/staff/people/{company.alice.pk}/revoke")
+    assert "Ends 1 session of the portal and 0 paired programs at once." in text_of(page)
     policy = json.loads(soup(page).find(id="policy").get_text())
     answer = company.submit(page, f"/staff/people/{company.alice.pk}/revoke/now", why="laptop stolen", disable="1")
     assert answer.status_code == 302
