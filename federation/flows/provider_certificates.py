@@ -6,8 +6,9 @@ drafted, previewed and published like any other change of a provider.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from federation.errors import BadRequest, RolegateError, SamlRefused
@@ -17,7 +18,13 @@ from federation.models import current
 from federation.models.people import Person
 from federation.models.providers import ProviderTrial
 from federation.signin import certificates
-from federation.signin.metadata import MetadataInvalid, certificates_of, with_certificate, without_certificate
+from federation.signin.metadata import (
+    MetadataInvalid,
+    certificates_of,
+    parse_idp_metadata,
+    with_certificate,
+    without_certificate,
+)
 
 
 class CertificateRefused(BadRequest):
@@ -34,6 +41,62 @@ def can_roll(provider: IdentityProvider) -> bool:
     """Whether its certificates are changed here: metadata in the document, and not such as must come signed from the provider."""
     saml = provider.saml
     return saml is not None and bool(saml.metadata_xml) and not saml.metadata_certificate
+
+
+class Changed(NamedTuple):
+    """A trial with another entry, and how many certificates in force were kept beside those of the metadata that were pasted."""
+
+    trial: ProviderTrial
+    kept: int
+
+
+def change(person: Person, trial_id: UUID, entry: Mapping[str, Any], *, now: datetime) -> Changed:
+    """Keep another entry, as `provider_trials.change`. Other metadata of the same provider, pasted over those that were there, name
+    the next certificate alone: the ones in force stay beside it, so that nobody is shut out while the key rolls. One that the entry
+    had dropped before stays dropped. Raises as `provider_trials.change`.
+    """
+    before = provider_trials.provider_of(provider_trials.find(person, trial_id))
+    trial = provider_trials.change(person, trial_id, entry, now=now)
+    pasted = provider_trials.provider_of(trial)
+    beside = _beside(before, pasted, now)
+    if pasted.saml is None or not beside:
+        return Changed(trial, 0)
+    xml = pasted.saml.metadata_xml
+    try:
+        for pem in beside:
+            xml = with_certificate(xml, pem)
+    except MetadataInvalid:
+        return Changed(
+            trial, 0
+        )  # a document of several roles is left as it was written: the page warns of what it drops
+    return Changed(_keep(person, trial, xml, now), len(beside))
+
+
+def _beside(before: IdentityProvider, pasted: IdentityProvider, now: datetime) -> tuple[str, ...]:
+    """Of the certificates in force, those that `pasted` has to keep to take `before`'s place. PEM; none where it is no such change."""
+    if not can_roll(pasted) or before.saml is None or pasted.saml is None:
+        return ()
+    had, xml = before.saml.metadata_xml, pasted.saml.metadata_xml
+    if xml == had:
+        return ()
+    provider = _provider_in_force(pasted.slug)
+    if provider is None:
+        return ()
+    try:
+        held = provider_documents.held_metadata(provider, now=now)
+        found = parse_idp_metadata(xml.encode(), now=now)
+    except RolegateError:
+        return ()  # the test of the entry says what is wrong with it
+    if held.entity_id != found.entity_id:
+        return ()  # somebody else's keys vouch for nobody here
+    dropped = set(held.signing_certificates).difference(certificates_of(had.encode())) if had else set()
+    kept = [
+        pem
+        for pem in held.signing_certificates
+        if pem not in found.signing_certificates and pem not in dropped and certificates.fault(pem, now) is None
+    ]
+    room = certificates.MOST_CERTIFICATES - len(certificates_of(xml.encode()))
+    return tuple(kept[: max(0, room)])
 
 
 def add(person: Person, trial_id: UUID, text: str, *, now: datetime) -> ProviderTrial:
@@ -64,13 +127,17 @@ def keep(person: Person, trial_id: UUID, fingerprint: str, *, now: datetime) -> 
 
 def in_force(slug: str, *, now: datetime) -> tuple[str, ...]:
     """PEM of the certificates by which people sign in now; empty where there is no such provider, or it has none that is good."""
-    provider = next((one for one in current.mapping().document.identity_providers if one.slug == slug), None)
+    provider = _provider_in_force(slug)
     if provider is None or provider.saml is None:
         return ()
     try:
         return provider_documents.held_metadata(provider, now=now).signing_certificates
     except RolegateError:
         return ()
+
+
+def _provider_in_force(slug: str) -> IdentityProvider | None:
+    return next((one for one in current.mapping().document.identity_providers if one.slug == slug), None)
 
 
 def left_behind(provider: IdentityProvider, *, now: datetime) -> tuple[str, ...]:

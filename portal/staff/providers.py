@@ -24,6 +24,7 @@ from federation.models.providers import ProviderTrial
 from federation.queries import providers as queries
 from portal.staff import provider_forms as forms
 from portal.staff.guard import staff
+from portal.staff.mapping import number_in
 from portal.staff.page import page
 from portal.staff.provider_words import USES, WARNINGS, words_for
 from portal.views.guard import fields_of, origin_of, person_of
@@ -137,10 +138,11 @@ def trial(request: HttpRequest, trial_id: UUID) -> HttpResponse:
     if request.method == "POST":
         entry = forms.entry_from(fields_of(request), provider_trials.entry_of(held))
         try:
-            provider_trials.change(person, trial_id, entry, now=now)
+            changed = provider_certificates.change(person, trial_id, entry, now=now)
         except TrialFaulty as error:
             return _form(request, held, entry, error.faults)
-        return HttpResponseRedirect(f"{reverse('staff-provider-trial', args=[trial_id])}?saved=1")
+        beside = f"&beside={changed.kept}#rolled" if changed.kept else ""
+        return HttpResponseRedirect(f"{reverse('staff-provider-trial', args=[trial_id])}?saved=1{beside}")
     return _form(request, held, provider_trials.entry_of(held), ())
 
 
@@ -228,6 +230,7 @@ def _form(
         "usual_mfa": forms.usual_claims(protocol).mfa,
         "saved": request.GET.get("saved") == "1",
         "was_rolled": request.GET.get("rolled") == "1",
+        "beside": number_in(request.GET.get("beside", "")) or 0,
         "pasted": pasted,
         "begin_error": begin_error,
         "begin_words": words_for(begin_error.reason) if begin_error else "",

@@ -11,7 +11,6 @@ from federation.flows import provider_certificates, provider_changes, provider_k
 from federation.flows.provider_certificates import CertificateRefused
 from federation.flows.provider_changes import ShutsOut
 from federation.models import Person, ProviderKeyUse
-from federation.queries import providers as queries
 from federation.signin import certificates
 from federation.signin.metadata import certificates_of
 from tests import saml_kit as kit
@@ -96,17 +95,52 @@ def test_dropping_what_is_in_force_is_a_warning_to_be_confirmed(carol, trial, or
     assert caught.value.reason == "certificate_dropped"
 
 
-def test_new_metadata_pasted_over_the_old_can_keep_the_old_certificate(carol, trial):
+def pasted(trial, xml):
     entry = provider_trials.entry_of(trial)
-    entry["saml"]["metadata_xml"] = kit.metadata_xml(keys=(("signing", NEXT.bare),))
-    provider_trials.change(carol, trial.pk, entry, now=NOW)
+    entry["saml"] = {"metadata_xml": xml}
+    return entry
+
+
+def test_new_metadata_pasted_over_the_old_stand_beside_them(carol, trial):
+    """They name the next certificate alone: whoever still comes by the one in force is not shut out."""
+    changed = provider_certificates.change(carol, trial.pk, pasted(trial, kit.metadata_xml(keys=(("signing", NEXT.bare),))), now=NOW)  # fmt: skip
+    assert (changed.kept, set(accepted(trial))) == (1, {OLD.certificate, NEXT.certificate})
+    assert provider_changes.warnings(carol, provider_trials.provider_of(changed.trial), now=NOW) == ()
+    # What is dropped by its button stays dropped, whatever else of the entry is changed after.
+    provider_certificates.drop(carol, trial.pk, certificates.fingerprint(OLD.certificate), now=NOW)
+    trial.refresh_from_db()
+    entry = provider_trials.entry_of(trial) | {"name": "Another name"}
+    assert provider_certificates.change(carol, trial.pk, entry, now=NOW).kept == 0
+    entry = pasted(trial, kit.metadata_xml(keys=(("signing", NEXT.bare),), slo=""))
+    assert provider_certificates.change(carol, trial.pk, entry, now=NOW).kept == 0
     assert accepted(trial) == (NEXT.certificate,)
-    provider = provider_trials.provider_of(provider_trials.find(carol, trial.pk))
-    lines = queries.rolled(trial, provider, now=NOW)
-    assert {(line.certificate.pem, line.in_force, line.in_entry) for line in lines} == {(OLD.certificate, True, False), (NEXT.certificate, False, True)}  # fmt: skip
     provider_certificates.keep(carol, trial.pk, certificates.fingerprint(OLD.certificate), now=NOW)
     assert set(accepted(trial)) == {OLD.certificate, NEXT.certificate}
     assert refused(provider_certificates.keep, carol, trial.pk, "0" * 64) == "certificate_unknown"
+
+
+def test_metadata_of_somebody_else_get_no_certificate_of_ours(carol, trial):
+    """Attack: a key of one identity provider vouching for the people of another."""
+    xml = kit.metadata_xml(entity_id="https://other.example.com", keys=(("signing", NEXT.bare),))
+    assert provider_certificates.change(carol, trial.pk, pasted(trial, xml), now=NOW).kept == 0
+    assert accepted(trial) == (NEXT.certificate,)
+    assert provider_changes.warnings(carol, provider_trials.provider_of(provider_trials.find(carol, trial.pk)), now=NOW) == ("certificate_dropped",)  # fmt: skip
+
+
+def test_a_certificate_that_has_ended_is_not_kept(carol, publish):
+    soon = kit.pair("soon", end=NOW + timedelta(days=1))
+    publish(document(metadata_xml=kit.metadata_xml(keys=(("signing", OLD.bare), ("signing", soon.bare)))))
+    later = NOW + timedelta(days=2)
+    made = provider_trials.begin(carol, yaml.safe_load(document(metadata_xml=kit.metadata_xml(keys=(("signing", OLD.bare), ("signing", soon.bare)))))["identity_providers"][0], now=NOW)  # fmt: skip
+    changed = provider_certificates.change(carol, made.pk, pasted(made, kit.metadata_xml(keys=(("signing", NEXT.bare),))), now=later)  # fmt: skip
+    assert (changed.kept, set(accepted(made))) == (1, {OLD.certificate, NEXT.certificate})
+
+
+def test_metadata_that_must_come_signed_are_left_as_they_are(carol, trial):
+    entry = pasted(trial, kit.metadata_xml(keys=(("signing", NEXT.bare),)))
+    entry["saml"]["metadata_certificate"] = OLD.certificate
+    assert provider_certificates.change(carol, trial.pk, entry, now=NOW).kept == 0
+    assert accepted(trial) == (NEXT.certificate,)
 
 
 def test_what_is_no_certificate_or_may_not_be_used_is_refused_by_its_reason(carol, trial):

@@ -329,3 +329,19 @@ def test_rolling_begins_at_the_provider_and_only_where_its_metadata_are_pasted(o
     assert where.endswith("/#rolled")
     (row,) = owner.page(where.removesuffix("#rolled")).select("section[aria-labelledby=rolled] tbody tr")
     assert [cell.text.strip() for cell in row.find_all("td")[1:3]] == ["accepted", "accepted"]
+
+
+def test_metadata_pasted_over_those_in_force_keep_the_old_certificate_and_say_so(owner, publish, clock):
+    text = yaml.safe_load(DOCUMENT)
+    text["identity_providers"][0]["saml"] = {"metadata_xml": kit.metadata_xml()}
+    publish(yaml.safe_dump(text), at=clock.now)
+    where = post(owner, "/staff/providers/of/corp/", "/staff/providers/of/corp/try")["Location"]
+    xml = kit.metadata_xml(keys=(("signing", kit.pair("next").bare),))
+    answer = post(owner, where, where, **{**FIELDS, "slug": "corp", "metadata_url": "", "metadata_xml": xml})
+    assert answer["Location"] == where + "?saved=1&beside=1#rolled"
+    page = owner.page(where + "?saved=1&beside=1")
+    rows = page.select("section[aria-labelledby=rolled] tbody tr")
+    said = [[cell.text.strip() for cell in row.find_all("td")[1:3]] for row in rows]
+    assert sorted(said) == [["accepted", "accepted"], ["no", "accepted"]]
+    assert "do not name 1 certificate that is in force" in " ".join(page.text.split())
+    assert "is not in this entry" not in page.text  # nothing to be warned of
