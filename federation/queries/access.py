@@ -210,7 +210,9 @@ def rules(
     counted = (
         RoleUse.objects.values_list("rule")
         .annotate(
-            used_by=Count("person_id", distinct=True, filter=Q(last_used_at__gte=now - timedelta(days))),
+            used_by=Count(
+                "person_id", distinct=True, filter=Q(last_used_at__gte=now - timedelta(days), person__active=True)
+            ),
             last=Max("last_used_at"),
         )
         .values_list("rule", "used_by", "last")
@@ -218,8 +220,9 @@ def rules(
     used = {rule: (used_by, last) for rule, used_by, last in counted}
     lines = []
     for rule in mapping.document.rules:
-        used_by, last = used.get(rule.name, (0, None))
         people = reach.get(rule.name, 0)
+        used_by, last = used.get(rule.name, (0, None))
+        used_by = min(used_by, people)  # somebody who has moved to another team has used it, and has it no more
         if words and words.casefold() not in rule.name.casefold():
             continue
         if unused_only and (rule.deny is not None or not people or used_by):

@@ -1,18 +1,20 @@
 """Small charts as SVG, made by hand and rendered on the server. Pure: numbers in, places out.
 
 No style attribute and no script (the Content-Security-Policy allows neither): colours come from classes and currentColor, so
-that one drawing serves both themes. Each chart has a title, and its numbers stand beside it as a table.
+that one drawing serves both themes. The drawing is stretched to the room that it has; the words of its axes are text of the page
+beside it, so that they are as large on a telephone as on a wall. Each chart has a title, and its numbers stand below it as a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 WIDTH: Final = 640
 HEIGHT: Final = 160
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 4, 8, 20
+_EDGE: Final = 1  # half of a line across
+_WORDS: Final = 6  # below the columns, where there is room for them
 _STEPS: Final = (1, 2, 5)
 
 
@@ -38,15 +40,17 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A word under a column."""
+    """What stands under a column: a word, or "". `spare`: goes where the room is short."""
 
-    x: float
     text: str
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing of stacked columns. `table`: a row a column, its label and the values of each series."""
+    """A drawing of stacked columns. `ticks`: from the ground up, equally far apart, the last at the top. `labels`: one a column.
+    `table`: a row a column, its label and the values of each series.
+    """
 
     width: int
     height: int
@@ -58,43 +62,35 @@ class Chart:
     total: int
 
 
-def columns(rows: Sequence[tuple[str, Sequence[int]]], series: Sequence[str]) -> Chart:
+def columns(
+    rows: Sequence[tuple[str, Sequence[int]]], series: Sequence[str], *, written: Callable[[int], str] = str
+) -> Chart:
     """Stacked columns: each row is a column, its label and one value (not negative) for each series, the lowest first.
 
-    Raises ValueError where a row has not one value for each series.
+    `written`: a number as the reader's language writes it. Raises ValueError where a row has not one value for each series.
     """
     if any(len(values) != len(series) or min(values, default=0) < 0 for _, values in rows):
         raise ValueError("each row needs one value, not below zero, for each series")
     highest = max((sum(values) for _, values in rows), default=0)
     step = round_step(highest)
     top = max(step, -(-highest // step) * step)
-    inner_width, inner_height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-    slot = inner_width / max(1, len(rows))
+    inner = HEIGHT - 2 * _EDGE
+    slot = WIDTH / max(1, len(rows))
     bars: list[Bar] = []
     for number, (label, values) in enumerate(rows):
-        y = float(_TOP + inner_height)
+        y = float(HEIGHT - _EDGE)
         for which, value in enumerate(values):
             if value:
-                height = max(1.0, value / top * inner_height)
+                height = max(1.0, value / top * inner)
                 y -= height
-                x = _LEFT + number * slot + slot * 0.1
-                bars.append(
-                    Bar(
-                        round(x, 1),
-                        round(y, 1),
-                        round(slot * 0.8, 1),
-                        round(height, 1),
-                        which,
-                        f"{label}: {value} {series[which]}",
-                    )
-                )
-    ticks = tuple(
-        Tick(round(_TOP + inner_height - number / top * inner_height, 1), number) for number in range(0, top + 1, step)
-    )
-    every = max(1, len(rows) // 6)
+                title = f"{label}: {written(value)} {series[which]}"
+                x = (number + 0.1) * slot
+                bars.append(Bar(round(x, 1), round(y, 1), round(slot * 0.8, 1), round(height, 1), which, title))
+    ticks = tuple(Tick(round(HEIGHT - _EDGE - number / top * inner, 1), number) for number in range(0, top + 1, step))
+    every = max(1, len(rows) // _WORDS)
     labels = tuple(
-        Label(round(_LEFT + (number + 0.5) * slot, 1), label) for number, (label, _) in enumerate(rows) if number % every == 0
-    )  # fmt: skip
+        Label("" if number % every else label, spare=number % (2 * every) > 0) for number, (label, _) in enumerate(rows)
+    )
     table = tuple((label, tuple(values)) for label, values in rows)
     return Chart(
         WIDTH, HEIGHT, tuple(bars), ticks, labels, tuple(series), table, sum(sum(values) for _, values in rows)

@@ -70,17 +70,21 @@ def heads(
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A filter that is on or can be: a link to the list with it changed."""
+    """A filter that is on or can be: a link to the list with it changed. `stays`: it is on unless another is chosen."""
 
     label: str | Promise
     url: str
     on: bool
+    stays: bool = False
 
 
-def chips(query: QueryDict, name: str, choices: Mapping[str, str | Promise]) -> list[Chip]:
-    """One chip a choice of the parameter `name`; the chip of the one that is on takes it away."""
+def chips(query: QueryDict, name: str, choices: Mapping[str, str | Promise], *, usual: str = "") -> list[Chip]:
+    """One chip a choice of the parameter `name`; the chip of the one that is on takes it away. `usual`: what is on where the
+    address does not say.
+    """
     now = query.get(name, "")
+    now = now if now in choices else usual
     return [
-        Chip(label, with_changes(query, **{name: "" if now == value else value}), now == value)
+        Chip(label, with_changes(query, **{name: "" if now == value else value}), now == value, value == usual)
         for value, label in choices.items()
     ]

@@ -21,6 +21,7 @@ from portal.staff.catalogue import SEVERITY_WORDS
 from portal.staff.guard import powers_in, scope, staff
 from portal.staff.page import page
 from portal.staff.reason_words import WORDS
+from portal.templatetags.rolegate import figure
 
 DAYS: Final = 30
 _SHOWN_CAUSES: Final = 8
@@ -87,8 +88,8 @@ def _history(now: Any) -> dict[str, Any]:
     causes = audit_log.causes(["sign_in", "credentials", "console"], until=now, days=DAYS)
     most = max((number for _reason, number in causes), default=1)
     return {
-        "sign_ins": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in sign_ins], [_("went well"), _("refused or failed")]),
-        "used": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in used], [_("went well"), _("refused or failed")]),
+        "sign_ins": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in sign_ins], [_("went well"), _("refused or failed")], written=figure),
+        "used": charts.columns([(f"{d.day:%m-%d}", (d.ok, d.refused + d.failed)) for d in used], [_("went well"), _("refused or failed")], written=figure),
         "causes": [(reason or "?", WORDS.get(reason, ""), number, max(1, number * 100 // most)) for reason, number in causes[:_SHOWN_CAUSES]],
         "since": since, "days": DAYS,
     }  # fmt: skip

@@ -47,7 +47,7 @@ def unused(request: HttpRequest) -> HttpResponse:
              (_("For nothing"), "unused", "num"), (_("Last used"), "", "")],
             sort, downwards=("people", "used"),
         ),
-        "chips": [*listing.chips(query, "only", {"1": _("Used by nobody")}), *listing.chips(query, "days", DAYS)],
+        "chips": [*listing.chips(query, "only", {"1": _("Used by nobody")}), *listing.chips(query, "days", DAYS, usual="90")],
         "earlier": listing.page_at(query, found.earlier), "later": listing.page_at(query, found.later),
         "freshness": fresh, "caught_up": queries.is_caught_up(fresh),
     }  # fmt: skip

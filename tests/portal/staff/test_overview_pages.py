@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -18,6 +19,9 @@ from federation.models import (
     GivenRole,
     HeldAnswer,
     MappingDraft,
+    Person,
+    RoleUse,
+    RuleReach,
     ServiceToken,
     Source,
     TaskRun,
@@ -32,7 +36,7 @@ from tests.portal.staff.conftest import DOCUMENT
 
 def test_a_column_is_as_high_as_its_values_and_stands_on_the_ground():
     drawn = charts.columns([("a", (4, 0)), ("b", (2, 2))], ["well", "not"])
-    ground = charts.HEIGHT - charts._BOTTOM
+    ground = charts.HEIGHT - charts._EDGE
     heights = {(bar.title): bar.height for bar in drawn.bars}
     assert heights["a: 4 well"] == 2 * heights["b: 2 well"] == 2 * heights["b: 2 not"]
     first = {bar.series: bar for bar in drawn.bars if bar.title.startswith("b")}
@@ -50,6 +54,22 @@ def test_lines_across_stand_at_round_numbers(highest, step):
     drawn = charts.columns([("a", (highest,))], ["x"])
     assert len(drawn.ticks) <= 6
     assert all(bar.y >= 0 and bar.y + bar.height <= charts.HEIGHT for bar in drawn.bars)
+
+
+def test_the_ticks_are_equally_far_apart_from_the_ground_to_the_top():
+    """The page writes their numbers beside the drawing with equal spaces between."""
+    drawn = charts.columns([("a", (165,))], ["x"])
+    places = [tick.y for tick in drawn.ticks]
+    gaps = [lower - upper for lower, upper in pairwise(places)]
+    assert max(gaps) - min(gaps) <= 0.2
+    assert (places[0], places[-1]) == (charts.HEIGHT - charts._EDGE, charts._EDGE)
+
+
+def test_a_few_days_are_named_and_half_of_them_where_it_is_narrow():
+    drawn = charts.columns([(f"{day:02}", (1,)) for day in range(30)], ["x"], written=lambda number: f"<{number}>")
+    assert [(label.text, label.spare) for label in drawn.labels if label.text] == [("00", False), ("05", True), ("10", False), ("15", True), ("20", False), ("25", True)]  # fmt: skip
+    assert len(drawn.labels) == 30  # one below each column
+    assert drawn.bars[0].title == "00: <1> x"
 
 
 def test_nothing_at_all_is_drawn_too():
@@ -343,6 +363,20 @@ def test_the_rules_are_listed_with_who_uses_them(console, given):
     assert [a.get_text() for a in soup(browser.get("/staff/unused/?q=develop")).select("#list tbody th a")] == [
         "engineers-develop"
     ]
+    # The span that is looked at is said, where the address does not name it too.
+    chosen = lambda query: [chip.contents[0] for chip in soup(browser.get(f"/staff/unused/{query}")).select(".chip[aria-current=true]")]  # fmt: skip
+    assert (chosen(""), chosen("?days=30")) == (["90 days"], ["30 days"])
+
+
+def test_whoever_has_left_or_moved_does_not_use_a_rule_any_more(console, given, sign_in_as, clock):
+    """Used by three of one: whoever reads that believes no other number either."""
+    for number, active in ((1, True), (2, False)):
+        gone = sign_in_as(cast.identity(f"gone-{number}"), at=clock.now)  # fmt: skip
+        Person.objects.filter(pk=gone.pk).update(active=active)
+        RoleUse.objects.create(person=gone, role_arn=cast.role(cast.PROD, "ReadOnly"), rule="engineers-read-production", first_used_at=clock.now, last_used_at=clock.now, uses=1)  # fmt: skip
+    RuleReach.objects.update_or_create(rule="engineers-read-production", defaults={"people": 1})
+    (row,) = soup(console("mapper").get("/staff/unused/?q=engineers-read")).select("#list tbody tr")
+    assert [cell.get_text(strip=True) for cell in row.select("td.num")][1:] == ["1", "1", "0"]
 
 
 def test_a_narrower_rule_becomes_a_draft_of_ones_own(console, given):
