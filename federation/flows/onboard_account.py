@@ -54,12 +54,12 @@ class Wishes:
 
 
 def find_account(reference: str, wishes: Wishes) -> Account:
-    """The account by its id or name in the document in force; by its id alone where it is not there. Raises NotFound."""
-    known = next((a for a in current.mapping().document.accounts if reference in (a.id, a.name)), None)
+    """The account by its id or name, of the document in force and of the organization; by its id alone where neither has it. Raises NotFound."""
+    known = next((a for a in current.mapping().compiled.accounts.values() if reference in (a.id, a.name)), None)
     if known is None and not _ACCOUNT_ID.fullmatch(reference):
         raise NotFound(
             "account_unknown",
-            sentence="No account of the mapping document has this id or name. For one that is not in it, give its id of 12 digits, and --partition, --federation, --provider or --region where they are not aws, saml, rolegate and the default.",
+            sentence="No account that the gateway knows has this id or name. For one that it does not know, give its id of 12 digits, and its partition, way in, provider or region where they are not aws, saml, rolegate and the default.",
             detail=ascii(reference)[:100],
         )
     known = known or Account(id=reference, name="")

@@ -223,11 +223,12 @@ class RoleLine:
 
 @dataclass(frozen=True, slots=True)
 class RolesPage:
-    """A page of roles."""
+    """A page of roles. `environments`: of the accounts that may be seen, to filter by."""
 
     lines: tuple[RoleLine, ...]
     earlier: str
     later: str
+    environments: tuple[str, ...]
 
 
 def roles(
@@ -250,7 +251,9 @@ def roles(
     found = keyset.page(rows, keys, cursor, size=size)
     whole = Role.objects.defer("trust_policy", "description", "policies").in_bulk([row.pk for row in found.rows])
     shown = [whole[row.pk] for row in found.rows if row.pk in whole]
-    return RolesPage(_role_lines(shown, compiled), found.earlier, found.later)
+    mine = [account for account in compiled.accounts.values() if scope is None or account.id in scope]
+    environments = {account.tags.get("environment", "") for account in mine} - {""}
+    return RolesPage(_role_lines(shown, compiled), found.earlier, found.later, tuple(sorted(environments)))
 
 
 def _wanted(wanted: RoleFilter, scope: Scope, accounts: Mapping[str, Account], now: datetime) -> Q:

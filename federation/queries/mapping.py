@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -325,10 +325,12 @@ def accounts_of(text: str) -> tuple[Choice, ...]:
     )
 
 
-def roles_in(account_id: str) -> tuple[str, ...]:
-    """Names of the roles that an account is known to have. One query."""
-    rows = Role.objects.filter(account_id=account_id, present=True).order_by("name").values_list("path", "name")
-    return tuple(f"{path}/{name}" if path else name for path, name in rows[:500])
+def roles_in(account_ids: Collection[str]) -> tuple[str, ...]:
+    """Names of the roles that these accounts are known to have, each once. One query, and none without an account."""
+    if not account_ids:
+        return ()
+    rows = Role.objects.filter(account_id__in=account_ids, present=True).order_by("name", "path")
+    return tuple(f"{path}/{name}" if path else name for path, name in rows.values_list("path", "name").distinct()[:500])
 
 
 def groups_like(part: str) -> tuple[str, ...]:
@@ -374,14 +376,21 @@ def would_get(text: str, person: Person, wanted: str, *, now: datetime) -> Trial
     PersonDisabled, NotInDirectory, UnknownProvider.
     """
     document = parse(text)
-    arn = wanted.strip() if wanted.strip().startswith("arn:") else _arn(current.completed(document).accounts, wanted)
+    arn = _arn(current.completed(document).accounts, wanted)
     account_id = parse_role_arn(arn).account_id
     compiled, identity = assess_mapping.identity_in(person, document, now=now)
     known = reachable(whole(account_id)) if account_id in compiled.accounts else {}
     return Trial(person.name or person.subject, arn, explain(compiled, identity, arn, now, known))
 
 
+def role_named(wanted: str) -> str:
+    """The ARN of a role that is named by it, or by account and role such as `shop-prod/ReadOnly`. Raises BadRequest."""
+    return _arn(tuple(current.mapping().compiled.accounts.values()), wanted)
+
+
 def _arn(accounts: Sequence[Account], wanted: str) -> str:
+    if wanted.strip().startswith("arn:"):
+        return wanted.strip()
     place, slash, role = wanted.strip().partition("/")
     account = next((one for one in accounts if place.strip() in {one.name, one.id}), None)
     if account is None or not slash or not role.strip():

@@ -106,6 +106,7 @@ def roles(request: HttpRequest) -> HttpResponse:
             sort, downwards=("used",),
         ),
         "chips": [
+            *listing.chips(query, "environment", {name: name for name in found.environments[:8]}),
             *listing.chips(query, "used", USES),
             *listing.chips(query, "gone", {"1": _("Removed from AWS")}),
         ],
@@ -125,7 +126,7 @@ def role(request: HttpRequest, account_id: str, role_name: str) -> HttpResponse:
     context = {
         "found": found,
         "line": found.line,
-        "can": permissions.of_held([found.row.arn], {found.row.arn: found.row.policies})[found.row.arn],
+        "role_can": permissions.of_held([found.row.arn], {found.row.arn: found.row.policies})[found.row.arn],
         "people": people,
         "freshness": access.freshness(),
         "earlier": listing.page_at(request.GET, people.earlier),

@@ -7,6 +7,7 @@ checked and counted while one types.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -33,6 +34,7 @@ from portal.views.guard import is_partial, origin_of, person_of
 _OPEN = {MappingDraft.Status.DRAFT, MappingDraft.Status.WAITING}
 _DURATIONS = ("", "30m", "1h", "2h", "4h", "8h", "12h")
 _ENVIRONMENT = "environment:"
+_NO_NAME, _NO_ROLE = "whom it concerns", "-"  # of a rule that is measured, and never kept
 
 
 def _address(name: str, draft: MappingDraft) -> str:
@@ -173,7 +175,7 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
     """A new rule by a form: this group gets this role in this account."""
     row = _own_open(request, draft_id)
     if request.method != "POST" and is_partial(request):
-        return page(request, "staff/mapping/_suggestions.html", _suggestions(request))
+        return page(request, "staff/mapping/_suggestions.html", _suggestions(request, row.text))
     sent = {name: str(value).strip() for name, value in request.POST.items()}
     faults = _faults_of(sent) if request.method == "POST" else []
     changed = row.text
@@ -184,7 +186,12 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         except (CannotPlace, Unreadable):
             faults = [("", _("The text of this draft has no place for a rule yet. Correct its faults first, or write the rule into the text."))]  # fmt: skip
     if request.method == "POST" and is_partial(request):
-        line, wrong = (None, ()) if faults else queries.measure_of_one(changed, -1, now=timezone.now())
+        asked = changed
+        # Whom it concerns is known from the group on, whatever the role will be.
+        if faults and sent.get("group"):
+            with suppress(CannotPlace, Unreadable):
+                asked = with_new_rule(row.text, compose_rule(name=_NO_NAME, group=sent["group"], roles=[_NO_ROLE]))
+        line, wrong = (None, ()) if asked == row.text else queries.measure_of_one(asked, -1, now=timezone.now())
         context: dict[str, object] = {
             "line": line,
             "faults": [fault.sentence for fault in wrong],
@@ -200,16 +207,24 @@ def add(request: HttpRequest, draft_id: UUID) -> HttpResponse:
     context = {
         "draft": row, "sent": sent, "faults": faults, "fault_of": dict(faults), "accounts": accounts, "durations": _DURATIONS,
         "environments": sorted({c.account.tags["environment"] for c in accounts if c.account.tags.get("environment")}),
-        "roles": queries.roles_in(sent["account"]) if number_in(sent.get("account", "")[:9]) is not None else (),
+        "roles": queries.roles_in(_ids(sent.get("account", ""), accounts)),
     }  # fmt: skip
     return page(request, "staff/mapping/add.html", context, status=422 if faults else 200)
 
 
-def _suggestions(request: HttpRequest) -> dict[str, object]:
+def _suggestions(request: HttpRequest, text: str) -> dict[str, object]:
     account = request.GET.get("account", "")
     if "group" in request.GET:
         return {"of": "groups", "names": queries.groups_like(request.GET["group"][:200])}
-    return {"of": "roles", "names": queries.roles_in(account[:12]) if account.isdigit() else ()}
+    return {"of": "roles", "names": queries.roles_in(_ids(account, queries.accounts_of(text)))}
+
+
+def _ids(chosen: str, accounts: Sequence[queries.Choice]) -> list[str]:
+    """The ids of the accounts that the form's choice means: one, or all of an environment."""
+    if not chosen.startswith(_ENVIRONMENT):
+        return [chosen] if chosen.isdigit() and len(chosen) == 12 else []
+    wanted = chosen.removeprefix(_ENVIRONMENT)
+    return [one.account.id for one in accounts if one.account.tags.get("environment") == wanted]
 
 
 def _faults_of(sent: dict[str, str]) -> list[tuple[str, str]]:

@@ -18,9 +18,11 @@ from federation.errors import NotFound, RolegateError
 from federation.flows import revoke as revoking
 from federation.mapping.capabilities import Capability
 from federation.queries import people as queries
+from federation.queries.mapping import role_named
 from portal.staff import listing
 from portal.staff.guard import actor_of, staff
 from portal.staff.page import page
+from portal.staff.reason_words import WORDS
 from portal.views.guard import is_partial, origin_of
 
 _SORTS = ("name", "-name", "seen", "-seen")
@@ -61,8 +63,9 @@ def person(request: HttpRequest, person_id: UUID) -> HttpResponse:
     now = timezone.now()
     who = queries.person(person_id)
     words, roles = listing.asked(request, "rule"), listing.asked(request, "find")
+    access = queries.access(who, now=now, words=words, roles=roles)
     context = {
-        "who": who, "access": queries.access(who, now=now, words=words, roles=roles), "rule": words, "find": roles,
+        "who": who, "access": access, "problem_words": access.problem and (WORDS.get(access.problem.code) or access.problem.public_sentence), "rule": words, "find": roles,
         "sessions": queries.portal_sessions(who, now=now), "paired": queries.paired(who, now=now),
         "uses": queries.recent_use(who, now=now), "done": listing.asked(request, "done", ("revoked", "disabled", "allowed")),
         "actor": who.actor,
@@ -84,7 +87,7 @@ def explain(request: HttpRequest, person_id: UUID) -> HttpResponse:
         faults.append(("at", _("Write a day or a moment: 2026-05-03 or 2026-05-03T14:00.")))
     if role_arn and not faults:
         try:
-            story = common.explain(who.pk, role_arn, now=now, at=at)
+            story = common.explain(who.pk, role_named(role_arn), now=now, at=at)
         except RolegateError as error:
             faults.append(("role", error.public_sentence))
     context = {"who": who, "role_arn": role_arn, "at": day, "faults": faults, "story": story}

@@ -343,8 +343,8 @@ def browser_name(agent: str) -> str:
 
 
 _SEVERITIES = {
-    "error": _("keep people out"),
-    "danger": _("are open too far"),
+    "error": _("keeping people out"),
+    "danger": _("open too far"),
     "warning": _("may be open too far"),
     "info": _("to know"),
 }
@@ -352,7 +352,7 @@ _SEVERITIES = {
 
 @register.simple_tag
 def severity_word(severity: str) -> str:
-    """What so many trust findings of a severity do."""
+    """What trust findings of a severity are, one as well as many."""
     return str(_SEVERITIES.get(severity, severity))
 
 

@@ -20,7 +20,7 @@ from federation.errors import NotFound
 from federation.flows import minting, refresh_catalogue
 from federation.flows.issue_credentials import issue_credentials
 from federation.flows.onboard_account import Wishes, find_account, onboard
-from federation.models import AuditEvent, Role, current
+from federation.models import AuditEvent, OrganizationAccount, Role, current
 from tests import cast
 
 SAML, OIDC, FRESH = "555566667777", "666677778888", "777788889999"
@@ -201,6 +201,12 @@ def test_an_account_is_found_by_id_and_by_name(publish, db):
     publish(DOCUMENT)
     assert find_account(SAML, Wishes()) == find_account("books-prod", Wishes())
     assert find_account("books-prod", Wishes()).provider == "company-gate"
+
+
+def test_one_of_the_organization_is_found_by_its_name_too(publish, db, now):
+    OrganizationAccount.objects.create(id="777700001111", name="books-sandbox", state="ACTIVE", present=True, tags={}, first_seen_at=now)  # fmt: skip
+    publish(DOCUMENT)
+    assert find_account("books-sandbox", Wishes()).id == "777700001111"
 
 
 @pytest.mark.parametrize("reference", ["books", "", "12345", "５５５５６６６６７７７７", "x\n"])

@@ -16,7 +16,7 @@ from federation.audit.events import Kind, Origin
 from federation.audit.record import record
 from federation.flows import background, verify_audit
 from federation.models import AuditEvent, TaskRun
-from federation.queries import audit_export
+from federation.queries import audit_export, audit_log
 from portal.staff.sentences import sentence
 from tests import cast
 from tests.portal.conftest import soup, text_of
@@ -54,6 +54,16 @@ def log(console, told):
 
 def sentences(answer):
     return [span.get_text(strip=True) for span in soup(answer).select("#events .prose")]
+
+
+def test_nothing_found_so_far_says_how_far_back_and_leads_on(log, monkeypatch):
+    """A page that has looked at a piece of the log must not say that there is nothing."""
+    monkeypatch.setattr(audit_log, "WINDOW", 2)
+    empty = soup(log.get("/staff/audit/?q=nowhere")).select_one(".empty")
+    assert "No event matches since" in empty.get_text()
+    assert empty.find("a", string="Search further back")["href"].startswith("?q=nowhere&after=")
+    monkeypatch.setattr(audit_log, "WINDOW", 10_000)
+    assert "since" not in soup(log.get("/staff/audit/?q=nowhere")).select_one(".empty").get_text()
 
 
 def test_an_event_is_a_sentence_first(log):

@@ -10,6 +10,7 @@ import pytest
 from federation.flows.refresh_findings import refresh_findings
 from federation.models import Entitlement, GivenRole, OrganizationAccount, Role, Source, TrustFinding
 from federation.models.accounts import search_text
+from portal.staff.page import page
 from tests import cast
 from tests.portal.conftest import soup, text_of
 
@@ -232,6 +233,21 @@ def test_who_gets_a_role_is_said_in_the_list_and_on_its_page(estate, clock):
     shown = text_of(browser.get(f"/staff/accounts/{cast.PROD}/roles/ReadOnly/"))
     assert "Who gets this (1)" in shown
     assert "Carol" in shown
+    # What the role may do is said on the page too, and must not stand in the way of what its reader may.
+    whole = soup(browser.get(f"/staff/accounts/{cast.PROD}/roles/ReadOnly/"))
+    assert whole.find("a", href=f"/staff/people/{browser.person.pk}/") is not None
+    assert whole.find("a", href="/staff/unused/rule?name=engineers-read-production") is not None
+    assert whole.find("a", string="Its use in the audit log") is not None
+
+
+def test_no_view_takes_a_name_that_the_frame_of_the_page_needs(rf):
+    with pytest.raises(ValueError, match="can"):
+        page(rf.get("/staff/"), "staff/role.html", {"can": "what a role may do"})
+
+
+def test_the_roles_are_filtered_by_environment_on_the_page(estate):
+    chips = soup(estate("owner").get("/staff/roles/")).select("a.chip")
+    assert "production" in [chip.get_text(strip=True) for chip in chips]
 
 
 def test_a_role_that_was_removed_says_so(estate, role_row, clock):

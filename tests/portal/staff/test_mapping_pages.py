@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
-from federation.models import AuditEvent, MappingDraft, MappingRevision, current
+from federation.models import AuditEvent, MappingDraft, MappingRevision, Role, current
 from tests import cast
 from tests.portal.conftest import soup
 from tests.portal.staff.conftest import DOCUMENT
@@ -113,11 +114,18 @@ def test_the_form_counts_while_one_types_and_suggests(mapper, tom):
     assert "Matches 1 person, gives 1 role." in soup(live).get_text()
     nobody = mapper.post(address, {**hidden, "group": "x", "account": cast.DEV, "role": "R"}, headers=HTMX)
     assert "Matches nobody" in soup(nobody).get_text()
-    early = mapper.post(address, {**hidden, "group": "x", "account": "", "role": ""}, headers=HTMX)
-    assert "Fill in group" in soup(early).get_text()
+    early = mapper.post(address, {**hidden, "group": "testers", "account": "", "role": ""}, headers=HTMX)
+    assert "Matches 1 person. Fill in account and role" in " ".join(soup(early).get_text().split())
+    blank = mapper.post(address, {**hidden, "group": "", "account": "", "role": ""}, headers=HTMX)
+    assert "Fill in group" in soup(blank).get_text()
     assert MappingDraft.objects.get().version == 1
     assert "testers" in mapper.get(f"{address}?group=TEST", headers=HTMX).content.decode()
     assert soup(mapper.get(f"{address}?account={cast.DEV}", headers=HTMX)).find(id="roles") is not None
+    # Of an environment: what any of its accounts has, each name once.
+    for account, name in ((cast.PROD, "OfProduction"), (cast.STAGING, "Elsewhere")):
+        Role.objects.create(arn=cast.role(account, name), account_id=account, name=name, path="", tags={}, trust_policy="{}", search=name.lower(), seen_at=datetime.now(UTC), max_session_duration=3600)  # fmt: skip
+    offered = soup(mapper.get(f"{address}?account=environment:production", headers=HTMX)).select("#roles option")
+    assert [option["value"] for option in offered] == ["OfProduction"]
 
 
 def test_table_and_text_are_in_step_while_one_types(mapper, tom):

@@ -98,7 +98,11 @@ def test_what_a_rule_denies_is_said_with_the_rule(company):
 def test_what_stops_every_mint_is_said_first(company, clock):
     Person.objects.filter(pk=company.alice.pk).update(active=False)
     shown = text_of(company.get(f"/staff/people/{company.alice.pk}/"))
-    assert "Nothing is minted for them now. person_disabled" in shown
+    assert "Nothing is minted for them now." in shown
+    assert "person_disabled" in shown
+    Person.objects.filter(pk=company.alice.pk).update(active=True, claims_at=clock.now - timedelta(days=3))
+    shown = text_of(company.get(f"/staff/people/{company.alice.pk}/"))
+    assert "Signing in again helps. claims_too_old" in shown  # in words, not by its code alone
 
 
 def test_the_roles_and_the_rules_of_a_person_can_be_searched(company):
@@ -120,6 +124,8 @@ def test_explaining_now_and_on_a_day_that_has_passed(company, clock, origin):
     then = company.get(f"{path}&at={clock.now - timedelta(days=2):%Y-%m-%d}")
     assert soup(then).find(id="answer").get_text(" ", strip=True).startswith("Yes")
     assert "engineers-read-production" in text_of(then)
+    by_name = company.get(f"{path.partition('?')[0]}?role=shop-prod/ReadOnly")
+    assert soup(by_name).find(id="answer").get_text(" ", strip=True).startswith("No")
 
 
 @pytest.mark.parametrize(

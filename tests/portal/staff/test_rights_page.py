@@ -21,7 +21,9 @@ def test_the_page_says_who_has_which_right_by_which_group(console):
     ]
     assert [row[0] for row in rows] == ["Owner", "Mapper", "Account owner", "Approver", "Auditor"]
     assert rows[2][1:3] == ["staging-owners", f"{cast.STAGING} 1 account"]
-    people = text_of(console("owner").get("/staff/rights/4/"))
+    page = console("owner").get("/staff/rights/4/")
+    people = text_of(page)
+    assert soup(page).select_one("tbody th a")["href"].startswith("/staff/people/")
     assert "Dora" in people
     assert "audit-team" in people
     assert "in force" in people
