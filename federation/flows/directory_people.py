@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record, record_or_log
-from federation.flows import revoke
+from federation.flows import latest_word, revoke
 from federation.flows.latest_word import subject_column
 from federation.mapping.rules import Directory
 from federation.models.directory import DirectoryUser
-from federation.models.people import Person
+from federation.models.people import Person, called_in_any_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,13 @@ ANOTHERS: Final = "is another's name now in"
 def end_access(channel: Channel, rows: Iterable[DirectoryUser], why: str) -> None:
     """End the sessions and command lines of whoever signs in as one of these: a person's row before and after the change."""
     subjects = {subject_of(channel, row) for row in rows} - {""}
-    for person in Person.objects.filter(provider=channel.directory.provider, subject__in=subjects):
+    provider = channel.directory.provider
+    people = list(Person.objects.filter(provider=provider, subject__in=subjects))
+    if channel.directory.groups == "add" and why not in (RENAMED, ANOTHERS):
+        # As `latest_word` refuses them: whoever it knows by another letter alone has left too.
+        others = called_in_any_case(provider, subjects) - {person.pk for person in people}
+        people += latest_word.inactive_among(channel.directory, list(Person.objects.filter(pk__in=others)))
+    for person in people:
         revoke.revoke(
             person,
             disable=False,  # whether they may come back is the directory's to say, each time anew

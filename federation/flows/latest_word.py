@@ -20,6 +20,7 @@ from federation.models.directory import (
     Entry,
     Nestings,
     UserThen,
+    gone_in_any_case,
     groups_at,
     look_up,
     nestings_at,
@@ -110,13 +111,26 @@ def group_column(directory: Directory) -> str:
     return GROUP_COLUMNS[directory.scim.group_name if directory.scim else "displayName"]
 
 
+def inactive_among(directory: Directory, people: Sequence[Person]) -> list[Person]:
+    """Those of these people of its provider whom the directory now calls inactive, or has deleted. One or two statements."""
+    entries = _ask(directory, people)
+    return [one for one in people if (found := entries[one.subject]).deleted or (found.known == 1 and not found.active)]
+
+
 def _ask(directory: Directory, people: Iterable[Person]) -> dict[str, Entry]:
-    return look_up(
+    column = subject_column(directory)
+    entries = look_up(
         directory.slug,
         [person.subject for person in people],
-        subject_column=subject_column(directory),
+        subject_column=column,
         group_column=group_column(directory),
     )
+    if directory.groups == "add":
+        # Whom it does not know has the claims' groups. So its word that somebody has left must not miss them for a capital letter.
+        unknown = [subject for subject, entry in entries.items() if not (entry.known or entry.deleted)]
+        for subject, gone in gone_in_any_case(directory.slug, unknown, subject_column=column).items():
+            entries[subject] = replace(gone, contact=entries[subject].contact)
+    return entries
 
 
 def _refuse_inactive(entry: Entry) -> None:

@@ -44,7 +44,7 @@ from federation.models.entitlements import (
     rules_of,
 )
 from federation.models.mapping import MappingRevision
-from federation.models.people import Person
+from federation.models.people import Person, called_in_any_case
 from federation.models.sync import Source
 
 TASK: Final = "refresh_entitlements"
@@ -215,7 +215,8 @@ def _read_notes(plan: _Plan) -> None:
 
 
 def _people_called(provider: str, subjects: list[str]) -> Iterable[UUID]:
-    return Person.objects.filter(provider=provider, subject__in=subjects).values_list("pk", flat=True)
+    # In any case: a directory takes away so (`latest_word`), and whoever is worked out once more has what they had.
+    return called_in_any_case(provider, subjects)
 
 
 def _people_behind(mapping: current.CurrentMapping, user_ids: list[str]) -> Iterator[UUID]:

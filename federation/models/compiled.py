@@ -7,7 +7,8 @@ from the model's own columns and converters, and are otherwise what the ORM woul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
@@ -51,6 +52,13 @@ def _field(model: type[models.Model], name: str) -> models.Field[Any, Any]:
 def column(model: type[models.Model], name: str) -> str:
     """The quoted column of the attribute `name`."""
     return _quoted(str(_field(model, name).column))
+
+
+def texts(values: Iterable[str]) -> tuple[str, list[Any]]:
+    """A table `v` of these texts, column `value`, with one parameter however many they are."""
+    if connection.vendor == "postgresql":
+        return "unnest(%s::text[]) AS v(value)", [list(values)]
+    return "json_each(%s) v", [json.dumps(list(values))]
 
 
 def _here() -> BaseDatabaseWrapper:

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, NamedTuple
 
 from django.db import connection, models
+from django.db.models.functions import Upper
 
 from federation.models import compiled
+from federation.models.people import Person
 from federation.models.sync import Source
 
 SOURCE: Final = "directory:"  # with the directory's slug behind it: the key of its source
@@ -65,6 +67,10 @@ class DirectoryUser(models.Model):
             models.Index(fields=["directory", "email"], name="directory_user_by_email"),
             models.Index(fields=["directory", "subject"], name="directory_user_by_subject"),
             models.Index(fields=["directory", "created_at", "id"], name="directory_user_in_order"),
+            *(
+                models.Index("directory", Upper(column), name=f"directory_user_any_{column}")
+                for column in ("user_name", "external_id", "email", "subject")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -235,6 +241,47 @@ def look_up(directory: str, subjects: Iterable[str], *, subject_column: str, gro
         named = json.loads(groups) if isinstance(groups, str) else groups or []
         found.setdefault(subject, []).append((bool(active), deleted_at is not None, frozenset(filter(None, named))))
     return {subject: _entry(found.get(subject, []), contact) for subject in wanted}
+
+
+def gone_in_any_case(directory: str, subjects: Iterable[str], *, subject_column: str) -> dict[str, Entry]:
+    """Of these subjects those whom the directory has under the same name in another case alone, and there calls inactive or has
+    deleted; without groups, for such a name gives nothing. One statement, none for nobody.
+    """
+    wanted = list(subjects)
+    if not wanted or subject_column == "id":
+        return {}
+    table, column = compiled.table(DirectoryUser), compiled.column(DirectoryUser, subject_column)
+    values, params = compiled.texts(wanted)
+    sql = (
+        "SELECT v.value, max(CASE WHEN u.deleted_at IS NULL THEN 1 ELSE 0 END), "  # noqa: S608  ours
+        "max(CASE WHEN u.deleted_at IS NULL AND NOT u.active THEN 1 ELSE 0 END) "
+        f"FROM {values} JOIN {table} u ON u.directory = %s AND UPPER(u.{column}) = UPPER(v.value) "
+        f"WHERE u.{column} <> v.value GROUP BY v.value"
+    )
+    return {
+        str(subject): Entry(1, active=False, deleted=not present, groups=frozenset(), contact=None)
+        for subject, present, inactive in _rows(sql, [*params, directory])
+        if inactive or not present
+    }
+
+
+def differing_in_case(
+    directory: str, provider: str, *, subject_column: str, most: int
+) -> tuple[int, list[tuple[str, str]]]:
+    """How many people sign in under a name that the directory has in another case alone, and some of them: (theirs, its own)."""
+    if subject_column == "id":
+        return 0, []
+    user, person, column = (
+        compiled.table(DirectoryUser), compiled.table(Person), compiled.column(DirectoryUser, subject_column),
+    )  # fmt: skip
+    sql = (
+        f"SELECT p.subject, u.{column}, count(*) OVER () FROM {person} p JOIN {user} u ON u.directory = %s "  # noqa: S608  ours
+        f"AND u.deleted_at IS NULL AND UPPER(u.{column}) = UPPER(p.subject) WHERE p.provider = %s AND NOT EXISTS "
+        f"(SELECT 1 FROM {user} e WHERE e.directory = %s AND e.deleted_at IS NULL AND e.{column} = p.subject) "
+        f"ORDER BY p.subject LIMIT %s"
+    )
+    rows = _rows(sql, [directory, provider, directory, most])
+    return (int(rows[0][2]) if rows else 0), [(str(theirs), str(its)) for theirs, its, _ in rows]
 
 
 Nestings = Mapping[uuid.UUID, Mapping[uuid.UUID, str]]

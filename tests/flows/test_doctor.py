@@ -15,6 +15,7 @@ from federation.flows.doctor import background, identity_providers, in_force, is
 from federation.flows.doctor.findings import State, span
 from federation.models import (
     AuditEvent,
+    DirectoryUser,
     HeldAnswer,
     ProviderMetadata,
     ServiceToken,
@@ -561,3 +562,22 @@ def test_a_short_piece_of_work_is_noted(db):
 )
 def test_a_span_is_said_as_people_say_it(seconds, said):
     assert span(timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("groups", "means"), [("add", "that it disables them does."), ("replace", "They are refused.")]
+)
+def test_people_whom_their_directory_calls_otherwise_by_a_letter_are_named(publish, sign_in_as, today, groups, means):
+    publish(cast.DOCUMENT + f"directories: [{{slug: staff, provider: corp, groups: {groups}, scim: {{}}}}]\n")
+    for person in (cast.alice(), cast.bob(), cast.carol()):
+        sign_in_as(person)
+    for name in ("Alice", "bob", "Carol", "carol"):
+        DirectoryUser.objects.create(
+            directory="staff", user_name=name, user_name_key=name, created_at=today, modified_at=today
+        )
+    (found,) = (one for one in background.sources(today) if one.code == "subject_case_differs")
+    assert found.state is State.WARNING
+    assert "has in other letters: 1, such as alice (Alice there)." in found.says
+    assert found.says.endswith(means)
+    DirectoryUser.objects.filter(user_name="Alice").update(user_name="alice")
+    assert "subject_case_differs" not in codes(background.sources, today)

@@ -348,3 +348,44 @@ def test_of_many_people_it_says_what_it_says_of_each(db, now, group_column):
     letter = "x" if group_column == "external_id" else "g"
     assert together["p1"].groups == {f"{letter}{n}" for n in (0, 1, 2, 3)} - {"x2"}
     assert together["p0"].groups == frozenset()
+
+
+# --- Names that differ by their case alone ------------------------------------------------------------
+
+
+def test_whoever_leaves_under_another_letter_is_refused_where_groups_are_added(publish, sign_in_as, now):
+    """Attack, or mishap: the directory pushes Alice@…, the provider signs her in as alice@…: her disable counted for nobody."""
+    publish(with_directory(groups="add"))
+    alice = sign_in_as(cast.alice())
+    listed(now, "Alice", ["cloud-platform"])
+    assert decide(alice, now).identity.groups == {"engineering"}  # its groups are not hers
+    DirectoryUser.objects.update(active=False)
+    assert refusal(PersonDisabled, alice, now) == "directory_inactive"
+    with pytest.raises(PersonDisabled):
+        latest_word.refuse_inactive(alice, current.mapping())
+    DirectoryUser.objects.update(deleted_at=now)
+    assert refusal(PersonDisabled, alice, now) == "directory_deleted"
+    listed(now, "ALICE", key="2")
+    assert decide(alice, now).person == alice  # made anew there
+    DirectoryUser.objects.filter(user_name="ALICE").update(active=False)
+    listed(now, "alice", key="3")
+    assert decide(alice, now).person == alice  # known letter by letter: of whom the others are, it says nothing
+
+
+def test_many_are_asked_about_at_once(publish, sign_in_as, now):
+    publish(with_directory(groups="add"))
+    people = [sign_in_as(cast.alice()), sign_in_as(cast.bob()), sign_in_as(cast.carol())]
+    listed(now, "Alice", active=False)
+    listed(now, "bob")
+    mapping = current.mapping()
+    with CaptureQueriesContext(connection) as captured:
+        found = latest_word.identities_of(people, mapping, now=now)
+    assert [type(one).__name__ for one in found] == ["PersonDisabled", "Identity", "Identity"]
+    assert len(captured) == 2  # those it knows, and the others in any case
+
+
+def test_by_an_id_nobody_is_another_by_case(publish, sign_in_as, now):
+    publish(with_directory(groups="add", subject="id"))
+    alice = sign_in_as(cast.alice())
+    listed(now, "Alice", active=False)
+    assert decide(alice, now).person == alice

@@ -6,7 +6,7 @@ import pytest
 
 from federation.models import AuditEvent, DirectoryUser, Membership, PastMembership, PortalSession, Source
 from tests import cast
-from tests.scim.conftest import ENTERPRISE, USER, error_of
+from tests.scim.conftest import ENTERPRISE, USER, document, error_of
 
 ALICE = {
     "schemas": [USER, ENTERPRISE],
@@ -373,3 +373,27 @@ def test_whoever_gets_somebodys_name_has_not_their_session(directory, sign_in_as
     assert PortalSession.objects.count() == 0
     event = AuditEvent.objects.get(kind="revoked")
     assert (event.data["person"], event.data["why"]) == (str(guest.pk), "is another's name now in the directory staff")
+
+
+def test_whoever_is_disabled_under_another_letter_is_out_where_groups_are_added(directory, publish, sign_in_as, now):
+    """The directory says Alice, the provider alice: with `groups: add` she signs in by her claims, and her disable counted for nobody."""
+    publish(document(groups="add"))
+    alice, bob = sign_in_as(cast.alice()), sign_in_as(cast.bob())
+    for number, person in enumerate((alice, bob)):
+        PortalSession.objects.create(session_key=f"{number}" * 64, session_data="x", expire_date=now, person=person)
+    user = directory.person("Alice")
+    assert PortalSession.objects.count() == 2
+    assert directory.patch(f"Users/{user}", {"op": "replace", "path": "active", "value": False}).status_code == 200
+    assert [session.person for session in PortalSession.objects.all()] == [bob]
+    (told,) = AuditEvent.objects.filter(kind="revoked")
+    assert told.data["person"] == str(alice.pk)
+
+
+def test_whom_it_knows_by_both_letters_it_tells_apart(directory, publish, sign_in_as, now):
+    publish(document(groups="add", subject="externalId"))
+    alice = sign_in_as(cast.alice())
+    PortalSession.objects.create(session_key="a" * 64, session_data="x", expire_date=now, person=alice)
+    directory.person("one", externalId="alice")
+    user = directory.person("two", externalId="Alice")
+    assert directory.patch(f"Users/{user}", {"op": "replace", "path": "active", "value": False}).status_code == 200
+    assert PortalSession.objects.count() == 1

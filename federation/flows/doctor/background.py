@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db.models import OuterRef, Subquery
 
+from federation.flows import latest_word
 from federation.flows import sources as held_answers
 from federation.flows.doctor.findings import Finding, counted, ok, problem, span, warning
 from federation.mapping.rules import Account
 from federation.models import current
 from federation.models.catalogue import ACCOUNT
 from federation.models.directory import SOURCE as DIRECTORY
+from federation.models.directory import differing_in_case
 from federation.models.sync import Source, TaskRun
 from federation.said import listed, say
 
@@ -139,6 +141,7 @@ def sources(now: datetime) -> Iterator[Finding]:
             say("Look at it with manage.py held, then accept or refuse it."),
             source=row.source_id,
         )
+    yield from _other_letters()
     rows = {row.key: row for row in Source.objects.filter(key__in=wanted)}
     never = [key for key in wanted if key not in rows or rows[key].succeeded_at is None]
     failed = [row for key, row in rows.items() if row.state == Source.State.FAILED and key not in never]
@@ -171,6 +174,37 @@ def sources(now: datetime) -> Iterator[Finding]:
         yield ok(f"{counted(len(wanted), 'source')}, each read within a day")
     elif not wanted:
         yield ok("No account and no directory to read")
+
+
+def _other_letters() -> Iterator[Finding]:
+    """People who sign in under a name that their directory has in another case: its groups are not theirs."""
+    for directory in current.mapping().document.directories:
+        number, some = differing_in_case(
+            directory.slug, directory.provider, subject_column=latest_word.subject_column(directory), most=_SHOWN
+        )
+        if not number:
+            continue
+        told = {
+            "directory": directory.slug,
+            "number": number,
+            "names": listed([say("{one} ({other} there)", one=one, other=other) for one, other in some]),
+        }
+        yield warning(
+            "subject_case_differs",
+            say(
+                "People who sign in under a name that the directory {directory} has in other letters: {number}, such as {names}. Its groups do not count for them; that it disables them does.",
+                **told,
+            )
+            if directory.groups == "add"
+            else say(
+                "People who sign in under a name that the directory {directory} has in other letters: {number}, such as {names}. They are refused.",
+                **told,
+            ),
+            say(
+                "Have the identity provider and the directory say the same: names give access letter by letter (docs/directories.md)."
+            ),
+            source=f"{DIRECTORY}{directory.slug}",
+        )
 
 
 def _old_directories(names: str) -> str:
