@@ -12,7 +12,8 @@ raised instead.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
@@ -39,7 +40,9 @@ from federation.flows.directory_people import (
     told_of_person,
 )
 from federation.flows.directory_search import EVERYTHING, show_groups, show_people
-from federation.models import compiled
+from federation.flows.latest_word import group_column
+from federation.mapping.groups import PatternsUnusable
+from federation.models import compiled, current
 from federation.models import directory as members
 from federation.models.access_changes import note_members, note_providers, note_subjects
 from federation.models.audit import AuditEvent
@@ -337,8 +340,9 @@ def _tell_where_a_group_empties(channel: Channel, group: DirectoryGroup) -> None
 class _Held(Exception):
     """The change is to wait: raised to undo it, so that what is noted outlasts it."""
 
-    def __init__(self, group: DirectoryGroup, found: Difference[str], shift: Shift) -> None:
-        self.group, self.found, self.shift = group, found, shift
+    def __init__(self, group: DirectoryGroup, found: Difference[str], shift: Shift, does: str) -> None:
+        """`does`: what the request does, as a sentence goes on behind "This"."""
+        self.group, self.found, self.shift, self.does = group, found, shift, does
         super().__init__(group.display_name)
 
 
@@ -352,7 +356,7 @@ def create_group(channel: Channel, payload: Mapping[str, Any]) -> Outcome:
     try:
         with transaction.atomic():
             row.save(force_insert=True)
-            added, _ = _change_members(channel, row, found.members, accepted="")
+            added, _ = _change_members(channel, row, found.members, accepted=frozenset())
             _contact(channel, changed=True)
             _refuse_one_name_twice(channel, row)
             _told_of_group(channel, row, "made", added=added)
@@ -389,7 +393,7 @@ def patch_group(channel: Channel, group_id: str, payload: Mapping[str, Any], *, 
 def delete_group(channel: Channel, group_id: str, *, if_match: str = "") -> Outcome:
     """A group is gone. Raises NoSuchResource, VersionMismatch, AnswerHeld: a deleted group is an emptied one."""
 
-    def delete(accepted: str) -> DirectoryGroup:
+    def delete(accepted: AbstractSet[str]) -> DirectoryGroup:
         row: DirectoryGroup = _locked(DirectoryGroup, channel, group_id)
         _check_version(row, if_match)
         everything = scim.MemberChange(cleared=True)
@@ -405,13 +409,14 @@ def delete_group(channel: Channel, group_id: str, *, if_match: str = "") -> Outc
 
 
 def _change_group(channel: Channel, group_id: str, if_match: str, read: Any) -> DirectoryGroup:
-    def change(accepted: str) -> DirectoryGroup:
+    def change(accepted: AbstractSet[str]) -> DirectoryGroup:
         row: DirectoryGroup = _locked(DirectoryGroup, channel, group_id)
         _check_version(row, if_match)
         found: scim.GroupRecord = read(row)
         added, removed = _change_members(channel, row, found.members, accepted=accepted)
         renamed = (row.display_name, row.external_id) != (found.display_name, found.external_id)
         if renamed:
+            _brake_on_name(channel, row, found, accepted)
             members.keep_under_old_name(row, channel.now)
             note_providers([channel.directory.provider], at=channel.now)
             row.display_name, row.external_id = found.display_name, found.external_id
@@ -440,21 +445,21 @@ def _change_group(channel: Channel, group_id: str, if_match: str, read: Any) -> 
 
 def _or_hold(channel: Channel, change: Any) -> DirectoryGroup:
     """Run `change` in a transaction; where it takes too much away, ask whether a person has accepted exactly that."""
-    accepted = ""
-    for _ in range(2):
+    accepted = frozenset[str]()
+    for _ in range(3):  # it may take members out, and be called otherwise
         try:
             with transaction.atomic():
                 row: DirectoryGroup = change(accepted)
                 return row
         except _Held as held:
             _brake(channel, held)
-            accepted = held.found.removal_digest
-    # Between the two attempts somebody else took members out, so that it is no longer what was accepted.
+            accepted |= {held.found.removal_digest}
+    # Between two attempts somebody else took members out, so that it is no longer what was accepted.
     raise ServiceUnavailable("group_changed_meanwhile", retry_after=1)
 
 
 def _change_members(
-    channel: Channel, group: DirectoryGroup, change: scim.MemberChange, *, accepted: str
+    channel: Channel, group: DirectoryGroup, change: scim.MemberChange, *, accepted: AbstractSet[str]
 ) -> tuple[list[str], dict[str, str]]:
     """Take members out and put members in. Returns the ids of who came, and ids and names of who went.
 
@@ -472,12 +477,13 @@ def _change_members(
         through, there = moving.through_groups()
         removed |= through
     found: Difference[str] = Difference(tuple(sorted(change.added)), (), tuple(sorted(removed)), unchanged=0)
-    if len(removed) > FEW and found.removal_digest != accepted:
+    if len(removed) > FEW and found.removal_digest not in accepted:
         if there is None:
             there = Membership.objects.filter(group=group).count() + GroupNesting.objects.filter(parent=group).count()
         found = Difference(found.added, (), found.removed, unchanged=max(0, there - len(removed)))
         if hold(found):
-            raise _Held(group, found, moving.shift())
+            does = f"takes {len(found.removed)} of {found.before} members out of {group.display_name} at once"
+            raise _Held(group, found, moving.shift(), does)
     leaving, leaving_groups = moving.leaving, moving.leaving_groups
     if leaving:
         members.end_members(group, leaving, now)
@@ -492,6 +498,43 @@ def _change_members(
     if leaving_groups or len(added) > people_added:
         note_providers([channel.directory.provider], at=now)
     return added, {**leaving, **leaving_groups}
+
+
+def _brake_on_name(channel: Channel, group: DirectoryGroup, found: scim.GroupRecord, accepted: AbstractSet[str]) -> None:
+    """Raise _Held where a group with more than a few people gets a name that rules do not know it by: all of them leave it at
+    once. What is gained by the new name is an addition like any other.
+    """
+    column = group_column(channel.directory)
+    old, new = str(getattr(group, column)), str(getattr(found, column))
+    if old == new or not _is_named_less(old, new):
+        return
+    inside = turned(GroupNesting.objects.filter(parent__directory=group.directory).values_list("child_id", "parent_id"))
+    people = sorted(_people_of(closure([group.pk], inside)))
+    if len(people) <= FEW:
+        return
+    words = [f"{name}: {old}, {new} now" for name in _user_names(people)]
+    # All of them go, and come under the other name.
+    change: Difference[str] = Difference((new,), (), tuple(sorted(words)), unchanged=0)
+    if change.removal_digest not in accepted:
+        does = f"calls {old} {new}, by which rules of the mapping do not know its {len(words)} people"
+        raise _Held(group, change, Shift(names={group.pk: new}), does)
+
+
+def _is_named_less(old: str, new: str) -> bool:
+    """Whether something in the mapping in force names a group that is called `old`, and not one that is called `new`."""
+    index = current.mapping().compiled.index
+    try:
+        return not set(index.look(old).matches) <= set(index.look(new).matches)
+    except PatternsUnusable:
+        return True
+
+
+def _user_names(ids: Sequence[UUID]) -> set[str]:
+    names = set[str]()
+    for begin in range(0, len(ids), _AT_ONCE):
+        some = DirectoryUser.objects.filter(pk__in=ids[begin : begin + _AT_ONCE])
+        names.update(some.values_list("user_name", flat=True))
+    return names
 
 
 class _Moving(NamedTuple):
@@ -530,12 +573,7 @@ class _Moving(NamedTuple):
         had = _people_of(closure([key], inside))
         has = _people_of(closure([key], inside_after) - {key})
         has |= _people_of([key]) - set(_uuids(self.leaving)) | set(_uuids(self.people))
-        gone = sorted(had - has)
-        names = set[str]()
-        for begin in range(0, len(gone), _AT_ONCE):
-            some = DirectoryUser.objects.filter(pk__in=gone[begin : begin + _AT_ONCE])
-            names.update(some.values_list("user_name", flat=True))
-        return names, len(had) + len(own)
+        return _user_names(sorted(had - has)), len(had) + len(own)
 
 
 def _people_of(groups: Iterable[UUID]) -> set[UUID]:
@@ -594,8 +632,7 @@ def _brake(channel: Channel, held: _Held) -> None:
         raise sources.AnswerHeld(
             error.reason,
             detail=error.detail,
-            sentence=f"This takes {len(found.removed)} of {found.before} members out of {group.display_name} at once, so it waits for a "
-            f"person at the gateway: manage.py held accept {key}. Until then the group stays as it is; send the same again afterwards.",
+            sentence=f"This {held.does}, so it waits for a person at the gateway: manage.py held accept {key}. Until then the group stays as it is; send the same again afterwards.",
         ) from error
 
 

@@ -349,3 +349,68 @@ def test_a_group_may_leave_whose_people_stay_by_another_way(directory):
     group, (berlin, munich) = group_of_groups(directory)
     directory.patch(f"Groups/{munich}", {"op": "add", "path": "members", "value": [{"value": berlin}]})
     assert directory.patch(f"Groups/{group}", remove([berlin])).status_code == 204
+
+
+# --- Called otherwise ----------------------------------------------------------------------------------
+
+
+def rename(directory, group, name):
+    return directory.patch(f"Groups/{group}", {"op": "replace", "path": "displayName", "value": name})
+
+
+@pytest.fixture
+def crowd(directory):
+    return [directory.person(f"p{number}") for number in range(6)]
+
+
+def test_a_group_that_rules_do_not_know_by_its_new_name_waits(directory, crowd, origin, clock):
+    """All of its people would leave it at once: that takes away as much as emptying it, and asks as much."""
+    group = directory.group("engineering", crowd)
+    answer = rename(directory, group, "Engineering (old)")
+    assert answer.status_code == 409
+    assert "This calls engineering Engineering (old), by which rules of the mapping do not know its 6 people, so it waits" in answer.json()["detail"]
+    assert DirectoryGroup.objects.get().display_name == "engineering"
+    (held,) = sources.waiting()
+    assert (held.source_id, held.summary["why"], held.summary["removed"]) == (f"group:{group}", "too_many_removed", 6)
+    assert held.summary["examples"][0] == "p0: engineering, Engineering (old) now"
+    assert held.summary["effect"]["people"] == 6
+
+    clock.forward(minutes=1)
+    sources.decide(held.source_id, accept=True, actor="carol", origin=origin, now=clock.now)
+    assert rename(directory, group, "Another name").status_code == 409  # not what was shown
+    clock.forward(minutes=1)
+    assert rename(directory, group, "Engineering (old)").status_code == 204
+    row = DirectoryGroup.objects.get()
+    assert (row.display_name, row.held_at) == ("Engineering (old)", None)
+    assert sources.waiting() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "people", "other"),
+    [("engineering", 4, "Engineering (old)"), ("choir", 6, "Choir"), ("contractors", 6, "Contractors"), ("choir", 6, "engineering")],
+)
+def test_a_name_that_takes_nothing_from_many_passes(directory, crowd, name, people, other):
+    """Of a few; by which no rule knew it; a deny's, which knows it in any case; one by which more is given."""
+    group = directory.group(name, crowd[:people])
+    assert rename(directory, group, other).status_code == 204
+    assert sources.waiting() == []
+
+
+def test_a_group_of_groups_counts_the_people_below(directory, crowd):
+    inner = directory.group("inner", crowd)
+    outer = directory.group("engineering", [inner])
+    assert rename(directory, outer, "x").status_code == 409
+
+
+def test_members_and_name_that_go_together_are_two_questions(directory, crowd, origin, clock):
+    group = directory.group("engineering", crowd)
+    body = {"schemas": [GROUP], "displayName": "x", "members": [{"value": one} for one in crowd[5:]]}
+    for _ in range(2):
+        assert directory.put(f"Groups/{group}", body).status_code == 409
+        clock.forward(minutes=1)
+        (held,) = sources.waiting()
+        sources.decide(held.source_id, accept=True, actor="carol", origin=origin, now=clock.now)
+        clock.forward(minutes=1)
+        if directory.put(f"Groups/{group}", body).status_code == 200:
+            break
+    assert (DirectoryGroup.objects.get().display_name, directory.members(group)) == ("x", {crowd[5]})
