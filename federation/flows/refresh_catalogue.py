@@ -47,6 +47,7 @@ ACCOUNTS_AT_ONCE = 16
 _ACCOUNT_LEASE = timedelta(seconds=75)
 _TICK_SECONDS = 5.0
 _BATCH = 500
+_SHOWN = 20  # roles that no gateway can use, by their ARNs
 _ORIGIN = Origin(request_id="catalogue", address="", user_agent="refresh_catalogue")
 
 
@@ -297,7 +298,7 @@ def _take_roles(account_id: str, listing: catalogue.RoleListing, lease: leases.H
         sources.taken_over(
             key,
             changed=not change.is_empty,
-            counts={"roles": len(records), "unusable": len(listing.unusable)},
+            counts={"roles": len(records), "unusable": len(listing.unusable), "examples": listing.unusable[:_SHOWN]},
             now=now,
         )
     return len(rows) + len(change.removed)

@@ -49,7 +49,7 @@ def failed(key: str, error: RolegateError, *, now: datetime) -> None:
     )
 
 
-def taken_over(key: str, *, changed: bool, counts: Mapping[str, int], now: datetime) -> None:
+def taken_over(key: str, *, changed: bool, counts: Mapping[str, Any], now: datetime) -> None:
     """Note that an answer is in force; `version` goes up where it changed anything. An answer that waited is overtaken."""
     Source.objects.filter(pk=key).update(
         state=Source.State.OK, attempted_at=now, succeeded_at=now, error_code="", error_detail="", counts=dict(counts)

@@ -158,7 +158,8 @@ def _tried(name: str, visit: _Visit) -> Step:
         says = _FAILED[name]
         if aws_code:
             says = say("{sentence} AWS said {code}.", sentence=says, code=aws_code)
-        return Step(name, State.PROBLEM, error.reason[:64], says, error.public_sentence)
+        do = _NOT_APPLIED if name == "reader" and aws_code in _NO_READER else error.public_sentence
+        return Step(name, State.PROBLEM, error.reason[:64], says, do)
 
 
 # --- The steps ---------------------------------------------------------------------------------------
@@ -355,6 +356,11 @@ def _cannot_look(name: str, hidden: RolegateError) -> Step:
     )  # fmt: skip
 
 
+# What AWS says where the template was never applied, or not to its end: no provider for the gateway, no reader role that trusts it.
+_NO_READER: Final = frozenset({"InvalidIdentityToken", "AccessDenied"})
+_NOT_APPLIED: Final = say(
+    "Apply the onboarding template in this account, to its end: it registers the gateway as an OIDC provider and makes the reader role. Where that is done, look whether the provider stands for this gateway's issuer URL, and whether a policy of the organization denies sts:AssumeRoleWithWebIdentity."
+)
 _APPLY: Final = say("Apply the onboarding template again.")
 _UPLOAD: Final = say(
     "Apply the onboarding template again, or upload the current metadata: aws iam update-saml-provider."

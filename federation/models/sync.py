@@ -13,7 +13,8 @@ class Source(models.Model):
 
     `key`: `account:<id>`, `organization` or `directory:<slug>`. `version` goes up with each change that was taken over:
     whoever keeps something derived from the source compares it. `state`: how the last attempt ended; the last good
-    answer stays in force whatever it is.
+    answer stays in force whatever it is. `counts`: of the answer in force; of an account, `roles`, `unusable` (those whose ARN no
+    gateway can use) and `examples` of these.
     """
 
     class State(models.TextChoices):
@@ -31,7 +32,7 @@ class Source(models.Model):
     succeeded_at = models.DateTimeField(null=True, blank=True)
     error_code = models.CharField(max_length=64, blank=True, default="")
     error_detail = models.CharField(max_length=500, blank=True, default="")
-    counts: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    counts: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
 
     class Meta:
         indexes: ClassVar[list[Any]] = [models.Index(fields=["attempted_at"], name="source_by_attempt")]

@@ -39,6 +39,7 @@ _NOTHING: Mapping[Severity, int] = MappingProxyType({})
 class AccountLine:
     """One account. `owners`: the groups whose members own it in the console. `state`: of its source, "never" before the first reading.
 
+    `cause`: what the last reading failed for, in AWS's words. `left_out`: how many roles no gateway can use, `examples`: their ARNs.
     `findings`: how many of each severity.
     """
 
@@ -49,6 +50,9 @@ class AccountLine:
     error_code: str
     roles: int
     findings: Mapping[Severity, int]
+    cause: str = ""
+    left_out: int = 0
+    examples: tuple[str, ...] = ()
 
     @property
     def environment(self) -> str:
@@ -130,7 +134,8 @@ def _account_line(
     return AccountLine(
         account, tuple(owners), source.state if source else Source.State.NEVER.value,
         source.succeeded_at if source else None, source.error_code if source else "",
-        int(source.counts.get("roles", 0)) if source else 0, findings,
+        int(source.counts.get("roles", 0)) if source else 0, findings, source.error_detail if source else "",
+        int(source.counts.get("unusable", 0)) if source else 0, tuple(source.counts.get("examples", ())) if source else (),
     )  # fmt: skip
 
 

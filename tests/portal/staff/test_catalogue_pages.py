@@ -59,6 +59,7 @@ def estate(console, role_row, clock):
         Source.objects.create(
             key=f"account:{account}", state=state, version=1, succeeded_at=clock.now - timedelta(hours=1),
             error_code="sts_access_denied" if state == "failed" else "", counts={"roles": 2},
+            error_detail="AccessDenied explicit deny in a service control policy" if state == "failed" else "",
         )  # fmt: skip
     return console
 
@@ -68,6 +69,16 @@ def names(answer):
 
 
 # --- Accounts ------------------------------------------------------------------------------------------
+
+
+def test_an_account_says_in_awss_words_why_it_was_not_read_and_which_roles_it_leaves_out(estate):
+    told = text_of(estate("owner").get(f"/staff/accounts/{cast.STAGING}/"))
+    assert "Cause AccessDenied explicit deny in a service control policy" in told
+    odd = f"arn:aws:iam::{cast.PROD}:role/we<b>ird/ok"
+    Source.objects.filter(pk=f"account:{cast.PROD}").update(counts={"roles": 2, "unusable": 1, "examples": [odd]})
+    told = text_of(estate("owner").get(f"/staff/accounts/{cast.PROD}/"))
+    assert "Cause" not in told
+    assert f"1 more is left out: no gateway can use a role with a comma or markup in its ARN. {odd}" in told
 
 
 def test_the_accounts_are_listed_with_their_state(estate):
