@@ -500,7 +500,9 @@ def _change_members(
     return added, {**leaving, **leaving_groups}
 
 
-def _brake_on_name(channel: Channel, group: DirectoryGroup, found: scim.GroupRecord, accepted: AbstractSet[str]) -> None:
+def _brake_on_name(
+    channel: Channel, group: DirectoryGroup, found: scim.GroupRecord, accepted: AbstractSet[str]
+) -> None:
     """Raise _Held where a group with more than a few people gets a name that rules do not know it by: all of them leave it at
     once. What is gained by the new name is an addition like any other.
     """

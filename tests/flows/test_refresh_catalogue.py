@@ -263,7 +263,11 @@ def test_odd_roles_are_counted_and_left_out(double, now):
     assert refresh(now=now).outcome == "ok"
     assert present() == ["rolegate-reader", "y"]
     assert Role.objects.get(name="y").trust_policy == "not JSON"
-    assert source().counts == {"roles": 2, "unusable": 1, "examples": [f"arn:aws:iam::{cast.DEV}:role/a,arn:aws:iam::1:role/x"]}
+    assert source().counts == {
+        "roles": 2,
+        "unusable": 1,
+        "examples": [f"arn:aws:iam::{cast.DEV}:role/a,arn:aws:iam::1:role/x"],
+    }
 
 
 def test_the_reader_and_the_listing_are_of_the_accounts_own_partition(double, now, publish):

@@ -368,7 +368,10 @@ def test_a_group_that_rules_do_not_know_by_its_new_name_waits(directory, crowd, 
     group = directory.group("engineering", crowd)
     answer = rename(directory, group, "Engineering (old)")
     assert answer.status_code == 409
-    assert "This calls engineering Engineering (old), by which rules of the mapping do not know its 6 people, so it waits" in answer.json()["detail"]
+    assert (
+        "This calls engineering Engineering (old), by which rules of the mapping do not know its 6 people, so it waits"
+        in answer.json()["detail"]
+    )
     assert DirectoryGroup.objects.get().display_name == "engineering"
     (held,) = sources.waiting()
     assert (held.source_id, held.summary["why"], held.summary["removed"]) == (f"group:{group}", "too_many_removed", 6)
@@ -387,7 +390,12 @@ def test_a_group_that_rules_do_not_know_by_its_new_name_waits(directory, crowd, 
 
 @pytest.mark.parametrize(
     ("name", "people", "other"),
-    [("engineering", 4, "Engineering (old)"), ("choir", 6, "Choir"), ("contractors", 6, "Contractors"), ("choir", 6, "engineering")],
+    [
+        ("engineering", 4, "Engineering (old)"),
+        ("choir", 6, "Choir"),
+        ("contractors", 6, "Contractors"),
+        ("choir", 6, "engineering"),
+    ],
 )
 def test_a_name_that_takes_nothing_from_many_passes(directory, crowd, name, people, other):
     """Of a few; by which no rule knew it; a deny's, which knows it in any case; one by which more is given."""
