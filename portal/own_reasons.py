@@ -33,6 +33,8 @@ _WORDS: Final[tuple[tuple[str | Promise, str], ...]] = (
     (_("AWS refused it. Your administrators see why: give them the request id."), "access_denied_after_fail_over signin_rejected signin_answer_invalid sts_*"),
     (_("The session policy was not one that AWS takes, or would have given more than the rule does."), "policy_* policies_* too_many_policies tag_* too_many_tags"),
     (_("The console cannot be opened in this way for this role. Its page has the button that works."), "console_form_*"),
+    (_("The code was wrong, or its ten minutes were over. Start again on the command line."), "user_code_unknown too_many_user_codes already_decided"),
+    (_("You said no to it."), "denied_by_person"),
     (_("You had this role already."), "role_allowed"),
     (_("You had asked for it already."), "already_asked"),
     (_("Too many of your requests were open."), "too_many_open"),

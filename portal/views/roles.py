@@ -135,11 +135,16 @@ def my_roles(request: HttpRequest) -> HttpResponse:
     rows = [(account, row) for account, row in everything if all(word in row.search for word in words)]
     by_arn = {row.line.arn: (account, row) for account, row in everything if not row.line.needs_approval}
     recent = [by_arn[arn] for arn, mark in marked.items() if mark.used_at is not None and arn in by_arn][:RECENT]
-    favourites = [(account, row) for account, row in everything if row.favourite and not row.line.needs_approval]
+    lately = {row.line.arn for _, row in recent}
+    favourites = [
+        (account, row)
+        for account, row in everything
+        if row.favourite and not row.line.needs_approval and row.line.arn not in lately  # once is enough
+    ]
     pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = _page_number(request.GET.get("page", ""), pages)
     shown = rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    index = _index(everything, {row.line.arn for _, row in recent})
+    index = _index(everything, lately)
 
     def address(number: int) -> str:
         return "/?" + urlencode({**({"q": query} if query else {}), "page": number})

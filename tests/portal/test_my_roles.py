@@ -270,6 +270,9 @@ def test_recent_and_favourites_stand_first(publish, signed_in, fake_aws):
     assert quick.find("input", attrs={"name": "destination"})["value"] == "s3"
     assert quick.form["action"] == f"/roles/{cast.PROD}/ReadOnly/console"
     assert quick.select("a")[0]["href"] == f"/roles/{cast.STAGING}/Developer/"
+    browser.submit(browser.get("/"), f"/roles/{cast.PROD}/ReadOnly/favourite", favourite="1")
+    twice = soup(browser.get("/")).select(".shortcuts li")
+    assert ["ReadOnly" in one.get_text() for one in twice] == [True, False]  # what is both stands there once
     browser.submit(browser.get("/"), f"/roles/{cast.STAGING}/Developer/favourite", favourite="0")
     assert not soup(browser.get("/")).select(".shortcuts a")
 
