@@ -122,8 +122,11 @@ def _why_url(request: HttpRequest) -> str:
     return "/why/?" + urlencode({"q": f"{named['account_id']} {name}"})
 
 
-def error_response(request: HttpRequest, error: RolegateError) -> HttpResponse:
-    """The page or problem document for `error`; never more than its code, sentence and the request id."""
+def error_response(request: HttpRequest, error: RolegateError, *, back: str = "") -> HttpResponse:
+    """The page or problem document for `error`; never more than its code, sentence and the request id.
+
+    `back`: the page of ours that is to be loaded again, where that mends it.
+    """
     if wants_json(request):
         response = problem(request, error)
         if isinstance(error, NotSignedIn | ClaimsTooOld):
@@ -136,6 +139,7 @@ def error_response(request: HttpRequest, error: RolegateError) -> HttpResponse:
             "status": error.status,
             "retry_url": "/signin/",
             "aws_code": getattr(error, "aws_code", ""),
+            "back_url": back,
             "why_url": _why_url(request) if isinstance(error, AccessDenied) else "",
         }
         if getattr(request, "htmx", None):

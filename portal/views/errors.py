@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from urllib.parse import urlsplit
 
 import structlog
 from django.http import HttpRequest, HttpResponse
@@ -10,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from federation.errors import AccessDenied, BadRequest, NotFound, RateLimited, RolegateError
 from portal.middleware import DATABASE_AWAY, database_away, error_response
 from portal.oauth.views import note_refused
-from portal.views.guard import is_navigation
+from portal.views.guard import is_navigation, page_of, safe_next
 
 log = structlog.get_logger(__name__)
 
@@ -56,12 +57,20 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a form; Django's reason is for the log alone."""
-    return _refused(request, FormRefused("csrf", detail=reason))
+    error = FormRefused("csrf", detail=reason)
+    _log(request, error)
+    # Sent by a page of ours that was open before a new sign-in, in another tab mostly: that page, loaded again, has a new token.
+    ours = urlsplit(request.META.get("HTTP_REFERER", "")).netloc == request.get_host()
+    return error_response(request, error, back=safe_next(page_of(request)) if ours else "")
 
 
 def _refused(request: HttpRequest, error: RolegateError) -> HttpResponse:
-    log.info("refused", code=error.code, reason=error.reason, detail=error.detail[:200], path=request.path[:200])
+    _log(request, error)
     return error_response(request, error)
+
+
+def _log(request: HttpRequest, error: RolegateError) -> None:
+    log.info("refused", code=error.code, reason=error.reason, detail=error.detail[:200], path=request.path[:200])
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -66,6 +66,12 @@ def test_pages_of_alice(view: Page, stage: Town) -> None:
     look(view, "credentials")
     view.get_by_text("Show the secret").locator("visible=true").click()
     look(view, "credentials, opened")
+    for path in ("/activity/", f"/roles/{PRODUCTION}/ReadOnly/"):
+        view.goto(f"{stage.url}{path}")
+        expect(
+            view.locator("section[aria-labelledby=aws], section[aria-labelledby=open]").locator("td").first
+        ).to_be_visible()
+        look(view, f"{path} with what is open")
 
 
 def test_pages_of_a_request(view: Page, stage: Town, new_context: NewContext) -> None:

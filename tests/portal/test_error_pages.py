@@ -37,6 +37,24 @@ def test_a_form_without_its_token(publish, browser):
     assert "reload the page" in text_of(answer)
 
 
+@pytest.mark.parametrize(
+    ("came", "button"),
+    [
+        ("http://testserver/device/", ("Load the page again", "/device/")),
+        ("http://testserver/requests/new?role=a%3Ab", ("Load the page again", "/requests/new?role=a%3Ab")),
+        ("http://testserver//evil.example/", ("Load the page again", "/")),
+        ("http://evil.example/device/", ("Start again from my roles", "/")),
+        ("", ("Start again from my roles", "/")),
+    ],
+)
+def test_a_form_whose_token_is_of_another_session_leads_back_to_its_page(publish, browser, came, button):
+    publish()
+    answer = browser.post("/device/", {"user_code": "AAAA-BBBB"}, headers={"referer": came} if came else {})
+    assert (answer.status_code, facts(answer)["Error code"]) == (403, "form_refused")
+    first = soup(answer).select_one("main a.primary")
+    assert (first.get_text(strip=True), first["href"]) == button
+
+
 def test_a_host_that_is_not_ours(db, browser):
     answer = browser.get("/signin/", headers={"host": "evil.example"})
     assert answer.status_code == 400

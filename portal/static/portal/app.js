@@ -273,8 +273,8 @@ function wire(root) {
 }
 wire(document);
 // A draft waits for its form while somebody signs in again, on the way through the first step of its own page as well;
-// whoever has gone on elsewhere has no use for it.
-if (!location.pathname.startsWith("/signin/") && !document.querySelector("[data-kept]")) {
+// whoever has gone on elsewhere has no use for it. Nor is it lost where sending it has failed.
+if (!location.pathname.startsWith("/signin/") && !document.querySelector("[data-kept], [data-error]")) {
   for (const key of Object.keys(sessionStorage)) {
     if (key.startsWith("draft:") && !key.startsWith(`draft:${location.pathname}:`)) sessionStorage.removeItem(key);
   }
