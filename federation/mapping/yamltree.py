@@ -54,6 +54,9 @@ class Unreadable(Exception):
         super().__init__(f"line {line}: {message}")
 
 
+_OPENED = ("while parsing a flow ", "while scanning a quoted scalar")  # as libyaml words it
+
+
 def read(text: str) -> Node:
     """The one document in `text`. Raises Unreadable with the line and what would be right."""
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -69,7 +72,12 @@ def read(text: str) -> Node:
     try:
         return _Builder(yaml.parse(text, Loader=_LOADER)).document()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        mark = error.problem_mark
+        # A bracket or quotation mark without its partner is noticed in a line below: named is the line in which it opens. In
+        # JSON everything lies in a bracket, and what is wrong is where it is noticed.
+        if error.context_mark and (error.context or "").startswith(_OPENED) and text.lstrip()[:1] != "{":
+            mark = error.context_mark
+        line = mark.line + 1 if mark else 1
         # What libyaml has to say is English, and names what a search finds.
         told = (
             say("this is not valid YAML or JSON: {problem}", problem=error.problem)

@@ -18,7 +18,15 @@ from federation.flows.doctor import background
 from federation.flows.doctor.findings import State
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
-from federation.models import AuditEvent, MappingRevision, PastClaims, Person, PortalSession, TokenFamily, current
+from federation.models import (
+    AuditEvent,
+    MappingRevision,
+    PastClaims,
+    Person,
+    PortalSession,
+    TokenFamily,
+    current,
+)
 from tests import cast
 
 PEOPLE = 30

@@ -15,6 +15,23 @@ LAUGHS = "a: &a [x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nversion: 1\
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        # Noticed in the line below, and opened in this one.
+        ("version: 1\nmapping:\n  - name: x\n    when: {groups: [a]\n    allow: {roles: [R]}\n", 4),
+        ("version: 1\nstaff: [{role: owner\nmapping: []\n", 2),
+        ("version: 1\nmapping:\n  - name: 'x\n    when: {groups: [a]}\n    allow: {roles: [R]}\n", 3),
+        # Nothing opens here: where it is noticed is where it is.
+        ("version: 1\nmapping:\n  - name: x\n   when: 1\n", 4),
+        ('{"version": 1,\n "mapping": [],\n "staff" []}', 3),
+    ],
+)  # fmt: skip
+def test_what_is_not_closed_is_named_at_the_line_that_opens_it(text, line):
+    (fault,) = faults(text)
+    assert fault.line == line
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         (LAUGHS, "anchors"),

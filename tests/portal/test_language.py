@@ -168,7 +168,7 @@ _NO_COUNT = re.compile(
 )
 _NO_NUMBER = {
     "platform", "base", "client_id", "status", "name", "result.directory", "line.account.provider", "confirmation", "access.groups_from",
-    "word", "right", "asked", "account.name",
+    "word", "right", "asked", "account.name", "open_sessions", "programs",  # the last two: counted in words of their own
 }  # fmt: skip
 
 
