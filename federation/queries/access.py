@@ -161,6 +161,11 @@ def freshness() -> Freshness:
     return Freshness(revision, at, AccessChange.objects.count(), log_until)
 
 
+def is_worked_out(fresh: Freshness) -> bool:
+    """Whether who has what is that of the revision in force; a few seconds after its publication it is."""
+    return fresh.worked_out_at is not None and fresh.revision >= current.mapping().number
+
+
 def is_caught_up(fresh: Freshness) -> bool:
     """Whether what nobody seems to use may be believed: who has what is worked out, and the log is added up to its end.
 

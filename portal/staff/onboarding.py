@@ -16,10 +16,10 @@ from federation.aws.partitions import PARTITION_NAMES
 from federation.errors import RolegateError
 from federation.flows import onboard_account, staff_rights, verify_account
 from federation.mapping.capabilities import Capability
-from federation.queries import background
+from federation.queries import background, catalogue
 from federation.said import unpacked
 from portal.staff import listing
-from portal.staff.guard import actor_of, powers_in, staff
+from portal.staff.guard import actor_of, powers_in, scope, staff
 from portal.staff.page import page
 from portal.views.guard import is_partial, origin_of, person_of
 
@@ -54,7 +54,18 @@ def onboard(request: HttpRequest) -> HttpResponse:
             raise
         except RolegateError as error:
             context["faults"] = [("account", error.public_sentence)]
+        else:
+            if listing.asked(request, "download"):
+                return _as_file(context["written"])
+            context["download"] = f"?{listing.parameters(request.GET, download='1')}"
+    context["known"] = catalogue.account_names(scope(request, Capability.ONBOARD_ACCOUNTS))
     return page(request, "staff/onboard.html", context, status=422 if context["faults"] else 200)
+
+
+def _as_file(written: onboard_account.Written) -> HttpResponse:
+    answer = HttpResponse(written.text, content_type="text/plain; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{written.file_name}"'
+    return answer
 
 
 def _written(

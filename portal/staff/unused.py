@@ -61,7 +61,8 @@ def rule(request: HttpRequest) -> HttpResponse:
     now, days, name = timezone.now(), _days(request), request.GET.get("name", "")[:1024]
     found = queries.rule_use(name, request.GET.get("after", ""), now=now, days=days)
     fault, proposal = "", None
-    caught_up = queries.is_caught_up(queries.freshness())
+    fresh = queries.freshness()
+    caught_up = queries.is_caught_up(fresh)
     try:
         # Looks at everybody who has something by the rule: not before somebody asks for it.
         if listing.asked(request, "propose") and caught_up:
@@ -69,7 +70,7 @@ def rule(request: HttpRequest) -> HttpResponse:
     except narrow_rule.RuleNotNarrowable as error:
         fault = error.public_sentence
     context = {
-        "found": found, "days": days, "caught_up": caught_up, "propose": listing.with_changes(request.GET, propose="1"), "proposal": proposal, "fault": fault,
+        "found": found, "days": days, "caught_up": caught_up, "worked_out": queries.is_worked_out(fresh), "propose": listing.with_changes(request.GET, propose="1"), "proposal": proposal, "fault": fault,
         "earlier": listing.page_at(request.GET, found.earlier), "later": listing.page_at(request.GET, found.later),
     }  # fmt: skip
     return page(request, "staff/unused_rule.html", context)

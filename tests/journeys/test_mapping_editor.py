@@ -32,6 +32,7 @@ def test_a_newcomer_maps_a_group_to_a_role_and_the_employee_has_it(
 
     heidi.get_by_role("button", name="Add a rule").click()
     heidi.get_by_label("Group", exact=True).fill("finance")
+    expect(heidi.locator("#measure")).to_contain_text("Matches 2 people. Fill in account and role")
     heidi.get_by_label("Account", exact=True).select_option(label="playground (555566667777) – sandbox")
     heidi.get_by_label("Role", exact=True).fill("PowerUser")
     expect(heidi.locator("#measure")).to_contain_text("Matches 2 people, gives 1 role.")
@@ -156,6 +157,14 @@ def test_the_pages_are_for_everybody(town: Town, new_context: NewContext) -> Non
     page.get_by_role("button", name="Save this rule").click()
     page.goto(f"{other}preview")
     look(page, "preview")
+    # Rights that somebody gains are a sentence, however many accounts they are for.
+    sign_in(new_context().new_page(), town, "saml", "alice")
+    page.goto(other)
+    page.locator("#text").fill(page.locator("#text").input_value().replace("shop-owners", "engineering"))
+    expect(page.get_by_text("Kept. No faults.")).to_be_visible()
+    page.goto(f"{other}preview")
+    expect(page.get_by_role("region", name="Rights in the gateway")).to_contain_text("Account owner of")
+    look(page, "preview, rights")
     for path in ("/staff/mapping/", "/staff/mapping/history/", "/staff/mapping/history/1/"):
         page.goto(f"{town.url}{path}")
         look(page, path)

@@ -43,6 +43,23 @@ def test_each_number_of_the_overview_leads_to_its_list(new_context: NewContext, 
         page.go_back()
     page.get_by_text("As a table").first.click()
     expect(page.locator("figure table").first).to_be_visible()
+    for width in (1280, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        crowded = page.evaluate(_CROWDED)
+        assert not crowded, f"{width} px: {crowded}"
+
+
+# Words of a chart's axes that cannot be read: smaller than any other word of the page, or one upon the other.
+_CROWDED = """() => [...document.querySelectorAll('.chart .plot')].flatMap((plot) => ['.xs', '.ys'].flatMap((axis) => {
+  const words = [...plot.querySelectorAll(`${axis} li`)].filter((word) => word.textContent && getComputedStyle(word).visibility === 'visible');
+  const boxes = words.map((word) => { const range = document.createRange(); range.selectNodeContents(word); return range.getBoundingClientRect(); });
+  const apart = (one, next) => one.right + 4 <= next.left || one.bottom <= next.top + 1;
+  return [
+    ...(words.length < 2 ? [`${axis} has ${words.length} words`] : []),
+    ...words.filter((word) => parseFloat(getComputedStyle(word).fontSize) < 12).map((word) => `small: ${word.textContent}`),
+    ...boxes.slice(1).flatMap((box, place) => apart(boxes[place], box) ? [] : [`${words[place].textContent} upon ${words[place + 1].textContent}`]),
+  ];
+}))"""
 
 
 def test_a_persons_access_is_explained_as_of_a_day_and_compared(new_context: NewContext, town: Town) -> None:

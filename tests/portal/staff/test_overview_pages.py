@@ -25,6 +25,7 @@ from federation.models import (
     ServiceToken,
     Source,
     TaskRun,
+    current,
 )
 from portal.staff import charts
 from tests import cast
@@ -409,6 +410,15 @@ def test_an_auditor_sees_the_proposal_and_makes_no_draft(console, given):
     page = console("auditor").get("/staff/unused/rule?name=engineers-read-production&propose=1")
     assert "A narrower rule" in text_of(page)
     assert not soup(page).select("main form")
+
+
+def test_right_after_a_publication_nobody_is_told_that_a_rule_gives_nothing(console, given):
+    browser = console("mapper")
+    page = "/staff/unused/rule?name=engineers-develop"
+    EntitlementState.objects.update(revision=0)
+    assert "look again in a few seconds" in text_of(browser.get(page))
+    EntitlementState.objects.update(revision=current.mapping().number)
+    assert "It gives nothing to anybody now." in text_of(browser.get(page))
 
 
 def test_a_rule_that_is_not_there_is_not_found(console, given):
