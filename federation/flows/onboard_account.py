@@ -27,11 +27,12 @@ _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The text to apply, a name for its file, and what to know before: `notes`, a sentence each."""
+    """The text to apply, a name for its file, the region to apply it in, and what to know before: `notes`, a sentence each."""
 
     text: str
     file_name: str
     account_id: str
+    region: str
     notes: tuple[str, ...]
 
 
@@ -98,7 +99,11 @@ def onboard(reference: str, output: Format, wishes: Wishes, *, now: datetime) ->
     )
     text = _WRITERS[output](plan)
     return Written(
-        text, _FILES[output].format(account.id), account.id, (*_differences(account, wishes), *onboarding.check(plan))
+        text,
+        _FILES[output].format(account.id),
+        account.id,
+        plan.home_region,
+        (*_differences(account, wishes), *onboarding.check(plan)),
     )
 
 

@@ -26,7 +26,10 @@ def test_the_step_that_comes_next_is_marked_and_says_how(console):
     )
     assert current("") == ["Say which account, and take the template."]
     (step,) = current(f"?account={cast.DEV}")
-    assert "aws cloudformation deploy --template-file rolegate-" in step
+    # Letter by letter what the head of the text says.
+    text = soup(browser.get(f"{PAGE}?account={cast.DEV}")).find(id="text").get_text()
+    command = step[step.index("aws cloudformation") :]
+    assert command.replace(f"rolegate-{cast.DEV}.yaml", "FILE") in text
     (step,) = current(f"?account={cast.DEV}&format=terraform")
     assert "terraform init && terraform apply" in step
 
