@@ -124,6 +124,13 @@ def rotate(
             if not at_once:
                 done.append(
                     say(
+                        "{kid} is published as the next {purpose} {algorithm} key. It signs by itself a day later, if the JWKS at ROLEGATE_ISSUER_URL holds it by then.",
+                        kid=upcoming.kid,
+                        purpose=purpose,
+                        algorithm=algorithm,
+                    )
+                    if actor == _SCHEDULE
+                    else say(
                         "{kid} is published as the next {purpose} {algorithm} key. Run rotate again to sign with it, after AWS knows it.",
                         kid=upcoming.kid,
                         purpose=purpose,
