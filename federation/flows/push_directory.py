@@ -518,7 +518,7 @@ def _brake_on_name(
     # All of them go, and come under the other name.
     change: Difference[str] = Difference((new,), (), tuple(sorted(words)), unchanged=0)
     if change.removal_digest not in accepted:
-        does = f"calls {old} {new}, by which rules of the mapping do not know its {len(words)} people"
+        does = f'calls the group "{old}" "{new}", and rules of the mapping do not know its {len(words)} people by that name'
         raise _Held(group, change, Shift(names={group.pk: new}), does)
 
 

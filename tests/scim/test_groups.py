@@ -368,10 +368,8 @@ def test_a_group_that_rules_do_not_know_by_its_new_name_waits(directory, crowd, 
     group = directory.group("engineering", crowd)
     answer = rename(directory, group, "Engineering (old)")
     assert answer.status_code == 409
-    assert (
-        "This calls engineering Engineering (old), by which rules of the mapping do not know its 6 people, so it waits"
-        in answer.json()["detail"]
-    )
+    said = 'This calls the group "engineering" "Engineering (old)", and rules of the mapping do not know its 6 people by that name, so it'
+    assert said in answer.json()["detail"]
     assert DirectoryGroup.objects.get().display_name == "engineering"
     (held,) = sources.waiting()
     assert (held.source_id, held.summary["why"], held.summary["removed"]) == (f"group:{group}", "too_many_removed", 6)
