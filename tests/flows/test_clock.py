@@ -52,7 +52,9 @@ def sts(monkeypatch, *script):
 
 
 def kinds():
-    return list(AuditEvent.objects.exclude(kind="mapping.published").values_list("kind", "outcome", "reason"))
+    return list(
+        AuditEvent.objects.exclude(kind="mapping.published").order_by("seq").values_list("kind", "outcome", "reason")
+    )
 
 
 @pytest.mark.parametrize("off", [120, -120])
