@@ -14,4 +14,4 @@ def test_a_test_that_is_named_is_there(name):
     path, _, function = name.partition("::")
     found = sorted(ROOT.glob(f"{path}*"))
     assert found
-    assert not function or f"\ndef {function}" in found[0].read_text()
+    assert not function or f"\ndef {function.partition('[')[0]}" in found[0].read_text()
