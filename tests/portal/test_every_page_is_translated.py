@@ -54,7 +54,11 @@ def town(settings, gateway_keys, monkeypatch, clock, db, origin):
     monkeypatch.setattr("federation.flows.background._SECONDS_TO_CONNECT", 0.2)
     clock.now = NOW
     whole = past.history()
-    seed(made_up.read({**whole, "people": whole["people"][:60]}, NOW))
+    # More people than a page of the list has, of whom those behind the first twenty hardly ever do anything.
+    people = [one if number < 20 else {**one, "busy": 0.02} for number, one in enumerate(whole["people"][:60])]
+    # A demo that runs beside the tests would answer as its identity provider.
+    revisions = [{**one, "text": one["text"].replace("127.0.0.1:8001", "127.0.0.1:9")} for one in whole["revisions"]]
+    seed(made_up.read({**whole, "people": people, "revisions": revisions}, NOW))
     Person.objects.filter(active=True).update(claims_at=NOW)
     for account, name, policy in ((PROD, "ReadOnly", OPEN), (PROD, "Administrator", "{"), (STAGING, "Developer", OPEN)):
         Role.objects.create(
@@ -142,10 +146,17 @@ def test_on_every_page_every_word_is_of_the_catalogue_or_somebodys(town, browser
         return seen(path, browser.get(path))
 
     # What somebody does, and what comes back where it is wrong.
+    get(alice, f"/requests/new?role={ADMIN}")  # which she has asked for, and waits
+    waiting = RequestedRole.objects.filter(
+        role_arn=ADMIN, state=RequestedRole.State.PENDING, person__email="alice@example.com"
+    )
+    numbers = list(waiting.values_list("pk", flat=True))
+    waiting.update(state=RequestedRole.State.WITHDRAWN)
     asked = alice.submit(
         alice.get(f"/requests/new?role={ADMIN}"), "/requests/new", role=ADMIN, duration="3600", reason="INC-1"
     )
     seen("a request that is not complete", asked)
+    RequestedRole.objects.filter(pk__in=numbers).update(state=RequestedRole.State.PENDING)
     seen("a form without its token", alice.post("/requests/new", {}))
     begun = carol.submit(carol.get("/staff/mapping/"), "/staff/mapping/begin")
     draft = begun["Location"].removesuffix("add")
