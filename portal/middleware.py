@@ -114,7 +114,7 @@ def problem(request: HttpRequest, error: RolegateError) -> HttpResponse:
 
 
 def _why_url(request: HttpRequest) -> str:
-    """Where whoever was refused a role learns why, and whom to ask; "" where it was no page of a role."""
+    """Where whoever was refused a role, here or by AWS, learns why, and whom to ask; "" where it was no page of a role."""
     named = request.resolver_match.kwargs if request.resolver_match else {}
     if not {"account_id", "role_name"} <= named.keys():
         return ""
@@ -140,7 +140,9 @@ def error_response(request: HttpRequest, error: RolegateError, *, back: str = ""
             "retry_url": "/signin/",
             "aws_code": getattr(error, "aws_code", ""),
             "back_url": back,
-            "why_url": _why_url(request) if isinstance(error, AccessDenied) else "",
+            "why_url": _why_url(request)
+            if isinstance(error, AccessDenied) or error.code == "sts_access_denied"
+            else "",
         }
         if getattr(request, "htmx", None):
             # A piece of a page was asked for: the error goes to the top of the page that is open, which stays as it is.

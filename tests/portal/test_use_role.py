@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from federation.aws import sts
 from federation.models import AuditEvent
 from tests import cast
 from tests.portal.conftest import SECRET_KEY_OF_AWS, SESSION_TOKEN_OF_AWS, Browser, soup, text_of
@@ -225,3 +226,21 @@ def test_credentials_that_the_mapping_makes_read_only_say_so(publish, signed_in,
     browser = signed_in()
     issued = browser.submit(browser.get(CREDENTIALS), CREDENTIALS)
     assert "Read only" in text_of(issued)
+
+
+def test_a_role_that_aws_refuses_leads_to_why_and_one_that_aws_is_too_busy_for_does_not(
+    publish, signed_in, fake_aws, monkeypatch
+):
+    publish()
+    browser = signed_in()
+    path = f"/roles/{cast.PROD}/ReadOnly/credentials"
+    buttons = []
+    for error in (sts.StsAccessDenied("sts_access_denied", aws_code="AccessDenied"), sts.StsThrottled("sts_throttled")):
+
+        def refuse(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("federation.flows.issue_credentials.sts.assume_role", refuse)
+        answer = browser.submit(browser.get(path), path)
+        buttons.append(soup(answer).select_one("main a.primary")["href"])
+    assert buttons == [f"/why/?q={cast.PROD}+ReadOnly", "/"]
