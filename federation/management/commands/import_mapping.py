@@ -33,13 +33,15 @@ class Command(GatewayCommand):
         convention = options["convention"]
         imported = usable(CONVENTIONS[convention](self._read(convention, options["file"])))
         newest = MappingRevision.objects.order_by("-number").first() if options["merge"] else None
-        document = parse(newest.text) if newest else Document()
+        document = parse(newest.text, published=True) if newest else Document()
         rules, left_out = merged(document.rules, imported)
         text = to_yaml(replace(document, rules=rules))
         parse(text)  # what is printed can be applied
         self.stdout.write(text)
         for line in left_out:
             self.stderr.write(f"left out: {line}")
+        if not imported.rules:
+            self.stderr.write("Nothing was imported: no entry of it is one of this convention.")
 
     def _read(self, convention: str, name: str) -> str:
         if convention not in READ_A_FILE:
