@@ -50,6 +50,9 @@ from federation.models.sync import Source
 TASK: Final = "refresh_entitlements"
 FEW: Final = 40
 """People who are worked out one by one: for more of them it is quicker to work out the mapping for everybody."""
+# Raised whenever the same document and the same claims come to give something else than before: the lists of a gateway that is
+# upgraded are worked out anew. 1: a deny finds its people in any case.
+MEANING: Final = 1
 _NOTES_AT_ONCE: Final = 10_000
 
 _last: current.CurrentMapping | None = None  # what the last refresh of this process went by: saves parsing it again
@@ -138,7 +141,7 @@ def _plan(now: datetime) -> _Plan:
     plan.state = EntitlementState.objects.filter(pk=1).first()
     _read_notes(plan)
     state = plan.state
-    if state is None:
+    if state is None or state.meaning != MEANING:
         plan.everybody = True
         return plan
     if (state.revision, state.sha256, state.organization, state.role_tags) != _stamp(mapping):
@@ -385,7 +388,7 @@ def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
         raise leases.LeaseLost(TASK)
     values = {
         "accounts": plan.accounts, "silent": plan.silent, "revision": plan.mapping.number, "sha256": plan.mapping.sha256,
-        "organization": plan.mapping.organization, "role_tags": plan.mapping.role_tags, "judged_at": plan.now,
+        "organization": plan.mapping.organization, "role_tags": plan.mapping.role_tags, "judged_at": plan.now, "meaning": MEANING,
     }  # fmt: skip
     if plan.state is None:
         EntitlementState.objects.create(pk=1, finished_at=plan.now, **values)

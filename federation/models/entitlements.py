@@ -96,7 +96,7 @@ class RuleReach(models.Model):
 class EntitlementState(models.Model):
     """What the entitlements were worked out from: one row. The four of the mapping as `current.CurrentMapping` has them;
     `accounts`: the version of each account's listing; `silent`: the identity providers whose directory had long been silent;
-    `judged_at`: the moment for which conditions on time were decided; `finished_at`: when that was in force.
+    `meaning`: what `refresh_entitlements.MEANING` was; `judged_at`: the moment for which conditions on time were decided; `finished_at`: when that was in force.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -106,6 +106,7 @@ class EntitlementState(models.Model):
     role_tags = models.BigIntegerField(default=0)
     accounts: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     silent: models.JSONField[list[str], list[str]] = models.JSONField(default=list)
+    meaning = models.PositiveSmallIntegerField(default=0, db_default=0)
     judged_at = models.DateTimeField()
     finished_at = models.DateTimeField()
 

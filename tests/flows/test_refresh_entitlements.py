@@ -255,6 +255,16 @@ def test_what_the_organization_says_concerns_everybody(staff):
     assert held() == as_decided()
 
 
+def test_a_version_by_which_rules_mean_something_else_works_out_everybody(staff):
+    refresh(now=NOW)
+    EntitlementState.objects.update(meaning=refresh_entitlements.MEANING - 1)
+    Entitlement.objects.filter(person__subject="alice").delete()  # what the version before did not give
+    done = refresh(now=LATER)
+    assert (done.everybody, done.people) == (True, len(staff))
+    assert held("alice") != []
+    assert refresh(now=LATER).people == 0
+
+
 def test_a_rule_begins_and_ends_by_itself(sign_in_as, publish):
     publish(
         cast.DOCUMENT
