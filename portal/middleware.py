@@ -25,6 +25,7 @@ from federation.errors import (
     ServiceUnavailable,
 )
 from federation.flows.origin import Origin
+from portal.views.guard import open_page
 
 log = structlog.get_logger(__name__)
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -140,6 +141,7 @@ def error_response(request: HttpRequest, error: RolegateError, *, back: str = ""
             "retry_url": "/signin/",
             "aws_code": getattr(error, "aws_code", ""),
             "back_url": back,
+            "again_url": open_page(request) if error.status == 503 else "",
             "why_url": _why_url(request)
             if isinstance(error, AccessDenied) or error.code == "sts_access_denied"
             else "",

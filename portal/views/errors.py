@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from urllib.parse import urlsplit
 
 import structlog
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from federation.errors import AccessDenied, BadRequest, NotFound, RateLimited, RolegateError
 from portal.middleware import DATABASE_AWAY, database_away, error_response
 from portal.oauth.views import note_refused
-from portal.views.guard import is_navigation, page_of, safe_next
+from portal.views.guard import is_navigation, open_page
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +59,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     error = FormRefused("csrf", detail=reason)
     _log(request, error)
     # Sent by a page of ours that was open before a new sign-in, in another tab mostly: that page, loaded again, has a new token.
-    ours = urlsplit(request.META.get("HTTP_REFERER", "")).netloc == request.get_host()
-    return error_response(request, error, back=safe_next(page_of(request)) if ours else "")
+    return error_response(request, error, back=open_page(request))
 
 
 def _refused(request: HttpRequest, error: RolegateError) -> HttpResponse:

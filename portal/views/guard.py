@@ -141,16 +141,23 @@ def _sign_in_url(request: HttpRequest, provider: str = "") -> str:
     path = f"/signin/{provider}/" if provider else "/signin/"
     # The way back leads to the page that the person sees, not to the piece of it that htmx asked for.
     htmx = getattr(request, "htmx", None)
-    wanted = safe_next(htmx.current_url_abs_path if htmx else page_of(request))
+    wanted = safe_next(htmx.current_url_abs_path if htmx else _page_of(request))
     return path if wanted == HOME else f"{path}?{urlencode({'next': wanted})}"
 
 
-def page_of(request: HttpRequest) -> str:
+def _page_of(request: HttpRequest) -> str:
     """The page that is open: that of a form is where it was sent from, as most forms' own addresses cannot be opened."""
     came = urlsplit(request.META.get("HTTP_REFERER", ""))
     if request.method in {"GET", "HEAD"} or came.netloc != request.get_host():
         return request.get_full_path()
     return f"{came.path}?{came.query}" if came.query else came.path
+
+
+def open_page(request: HttpRequest) -> str:
+    """The page of ours that is open in the browser, for a link that loads it anew; "" where that is not known."""
+    came = urlsplit(request.META.get("HTTP_REFERER", ""))
+    known = request.method in {"GET", "HEAD"} or came.netloc == request.get_host()
+    return safe_next(_page_of(request)) if known else ""
 
 
 # What people write, by the name of its field: worth more than a redirect, which would throw it away.
@@ -173,7 +180,7 @@ def _sign_in_again(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(url)
     context = {
         "choices": queries.sign_in_choices(),
-        "next": safe_next(page_of(request)),
+        "next": safe_next(_page_of(request)),
         "notice": gettext("Your session has ended. Sign in again; what you had typed is kept below."),
         "kept": kept,
     }

@@ -228,14 +228,17 @@ def test_credentials_that_the_mapping_makes_read_only_say_so(publish, signed_in,
     assert "Read only" in text_of(issued)
 
 
-def test_a_role_that_aws_refuses_leads_to_why_and_one_that_aws_is_too_busy_for_does_not(
+def test_a_role_that_aws_refuses_leads_to_why_and_an_answer_that_nobody_understands_does_not(
     publish, signed_in, fake_aws, monkeypatch
 ):
     publish()
     browser = signed_in()
     path = f"/roles/{cast.PROD}/ReadOnly/credentials"
     buttons = []
-    for error in (sts.StsAccessDenied("sts_access_denied", aws_code="AccessDenied"), sts.StsThrottled("sts_throttled")):
+    for error in (
+        sts.StsAccessDenied("sts_access_denied", aws_code="AccessDenied"),
+        sts.StsAnswerInvalid("sts_answer_invalid"),
+    ):
 
         def refuse(*_, error=error, **__):
             raise error
@@ -244,3 +247,20 @@ def test_a_role_that_aws_refuses_leads_to_why_and_one_that_aws_is_too_busy_for_d
         answer = browser.submit(browser.get(path), path)
         buttons.append(soup(answer).select_one("main a.primary")["href"])
     assert buttons == [f"/why/?q={cast.PROD}+ReadOnly", "/"]
+
+
+def test_where_aws_is_out_of_reach_trying_again_is_one_click(publish, signed_in, fake_aws, monkeypatch):
+    publish()
+    browser = signed_in()
+    path = f"/roles/{cast.PROD}/ReadOnly/credentials"
+    token = soup(browser.get(path)).find("input", attrs={"name": "csrfmiddlewaretoken"})["value"]
+
+    def out_of_reach(*_, **__):
+        raise sts.StsUnreachable("sts_unreachable")
+
+    monkeypatch.setattr("federation.flows.issue_credentials.sts.assume_role", out_of_reach)
+    answer = browser.post(path, {"csrfmiddlewaretoken": token}, headers={"referer": f"http://testserver{path}"})
+    assert answer.status_code == 503
+    again = soup(answer).select_one("main a.primary")
+    assert (again.get_text(strip=True), again["href"]) == ("Try again", path)
+    assert browser.get(again["href"]).status_code == 200
