@@ -17,7 +17,7 @@ _ON_THE_WAY = (
     "aws/policy.py", "models/current.py", "mapping/engine.py",
 )  # fmt: skip
 # No refusal; and a fault of the installation, which only its administrators can find, by the request id.
-_ELSEWHERE = {"rule_allows", "no_active_key"}
+_ELSEWHERE = {"rule_allows", "no_active_key", "mapping_unreadable"}
 
 
 def _raised():
