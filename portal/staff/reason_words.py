@@ -48,6 +48,7 @@ _SIGNING_IN: Final[dict[str, str | Promise]] = {
 }  # fmt: skip
 _USING: Final[dict[str, str | Promise]] = {
     "claims_too_old": _("Signed in longer ago than ROLEGATE_CLAIMS_MAX_AGE allows. Signing in again helps."),
+    "mapping_unreadable": _("This version cannot read the mapping document in force, so it decides nothing: go on with the version that published it, or publish one that this version reads."),
     "provider_session_ended": _("The session at the identity provider has ended. Signing in again helps."),
     "approval_required": _("The rule gives the role only with an approval, and there was none."),
     "approval_ending": _("The approval had less than fifteen minutes left, and AWS gives no session that short."),
