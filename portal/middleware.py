@@ -145,6 +145,8 @@ def error_response(request: HttpRequest, error: RolegateError, *, back: str = ""
             "why_url": _why_url(request)
             if isinstance(error, AccessDenied) or error.code == "sts_access_denied"
             else "",
+            # Not where the console itself was refused: it would be again.
+            "console_url": "/staff/" if request.path.startswith("/staff/") and error.status not in (401, 403) else "",
         }
         if getattr(request, "htmx", None):
             # A piece of a page was asked for: the error goes to the top of the page that is open, which stays as it is.

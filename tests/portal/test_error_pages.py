@@ -126,6 +126,16 @@ def test_a_role_that_is_gone_leads_to_why(publish, signed_in):
     ]
 
 
+def test_an_error_of_the_console_leads_back_to_it_but_not_one_that_keeps_out_of_it(publish, signed_in):
+    publish()
+    lost = signed_in(cast.carol()).get("/staff/nowhere")
+    assert lost.status_code == 404
+    assert [a["href"] for a in soup(lost).select("main a.button")] == ["/staff/", "/"]
+    refused = signed_in().get("/staff/")
+    assert refused.status_code == 403
+    assert [a["href"] for a in soup(refused).select("main a.button")] == ["/"]
+
+
 @pytest.mark.parametrize("path", ["/saml/corp/acs", "/cli/00000000-0000-0000-0000-000000000000/revoke"])
 def test_a_method_that_a_page_does_not_take_is_a_page_too(db, browser, path):
     answer = browser.get(path)
