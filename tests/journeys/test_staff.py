@@ -65,7 +65,7 @@ def test_an_owner_onboards_an_account_and_verifies_it(new_context: NewContext, t
     page.get_by_role("button", name="Verify now").click()
     last = page.locator(".steps > li").last
     expect(last).to_contain_text("A mapped role, assumed", timeout=30_000)
-    expect(last).to_contain_text("is right", timeout=30_000)
+    expect(last).to_contain_text("in order", timeout=30_000)
     expect(page.locator(".steps > li.bad")).to_have_count(0)
     events = [event["kind"] for event in town.gateway.audit()]
     assert events.index("account.verification_asked") < events.index("account.verified")
