@@ -25,6 +25,7 @@ from federation.errors import (
     ServiceUnavailable,
 )
 from federation.flows.origin import Origin
+from federation.models import Role
 from portal.views.guard import open_page
 
 log = structlog.get_logger(__name__)
@@ -114,13 +115,15 @@ def problem(request: HttpRequest, error: RolegateError) -> HttpResponse:
     return JsonResponse(body, status=error.status, content_type="application/problem+json")
 
 
-def _why_url(request: HttpRequest) -> str:
+def _why_url(request: HttpRequest, error: RolegateError) -> str:
     """Where whoever was refused a role, here or by AWS, learns why, and whom to ask; "" where it was no page of a role."""
     named = request.resolver_match.kwargs if request.resolver_match else {}
     if not {"account_id", "role_name"} <= named.keys():
         return ""
-    name = named["role_name"].rsplit("/", 1)[-1]
-    return "/why/?" + urlencode({"q": f"{named['account_id']} {name}"})
+    account_id, name = named["account_id"], named["role_name"].rsplit("/", 1)[-1]
+    # Only what the mapping gives or AWS has named: what somebody has pasted into the address, a token for one, is on no page.
+    known = error.code == "sts_access_denied" or Role.objects.filter(account_id=account_id, name=name).exists()
+    return "/why/?" + urlencode({"q": f"{account_id} {name}" if known else account_id})
 
 
 def error_response(request: HttpRequest, error: RolegateError, *, back: str = "") -> HttpResponse:
@@ -142,7 +145,7 @@ def error_response(request: HttpRequest, error: RolegateError, *, back: str = ""
             "aws_code": getattr(error, "aws_code", ""),
             "back_url": back,
             "again_url": open_page(request) if error.status == 503 else "",
-            "why_url": _why_url(request)
+            "why_url": _why_url(request, error)
             if isinstance(error, AccessDenied) or error.code == "sts_access_denied"
             else "",
             # Not where the console itself was refused: it would be again.

@@ -157,7 +157,9 @@ def open_page(request: HttpRequest) -> str:
     """The page of ours that is open in the browser, for a link that loads it anew; "" where that is not known."""
     came = urlsplit(request.META.get("HTTP_REFERER", ""))
     known = request.method in {"GET", "HEAD"} or came.netloc == request.get_host()
-    return safe_next(_page_of(request)) if known else ""
+    page = safe_next(_page_of(request)) if known else ""
+    # What a provider has sent is used once: its code is not to be sent again, and stands on no page.
+    return "" if page.startswith(("/oidc/", "/saml/")) else page
 
 
 # What people write, by the name of its field: worth more than a redirect, which would throw it away.
