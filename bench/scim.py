@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from bench import saml_traffic
-from bench.credentials import _cpu, _Server, _Sts
+from bench.credentials import _Server, _Sts, cpu_seconds
 from tests.live import READ_ONLY_OIDC, Gateway, mapping_document
 
 LOAD_SECONDS, PATCH_MS, P99_SECONDS, WORST_SECONDS = 180.0, 20.0, 1.0, 5.0
@@ -153,12 +153,12 @@ def patches(call: Caller, users: list[str], group: str, process: psutil.Process)
         "into a group": lambda n: (f"Groups/{group}", {"op": "add", "path": "members", "value": [{"value": users[n]}]}),
     }
     for name, change in kinds.items():
-        used, many = _cpu(process), min(PATCHES, len(users) // 6)
+        used, many = cpu_seconds(process), min(PATCHES, len(users) // 6)
         for number in range(many):
             path, operation = change(number)
             status, said = call("PATCH", f"/scim/v2/{path}", {"schemas": [PATCH], "Operations": [operation]})
             assert status in (200, 204), (name, status, said)
-        found[name] = (_cpu(process) - used) * 1000 / many
+        found[name] = (cpu_seconds(process) - used) * 1000 / many
     return found
 
 
@@ -220,9 +220,9 @@ def main(people: int = 5_000, groups: int = 200, disables: int = 60) -> int:
             call = Caller(gateway.port, urlsplit(gateway.url).netloc, token)
             process = psutil.Process(gateway.pid)
 
-            used, begun = _cpu(process), time.perf_counter()
+            used, begun = cpu_seconds(process), time.perf_counter()
             users, made, bad = load(call, people, groups)
-            elapsed, cpu = time.perf_counter() - begun, _cpu(process) - used
+            elapsed, cpu = time.perf_counter() - begun, cpu_seconds(process) - used
             floor = float(_marked(gateway.manage("shell", "-v", "0", "-c", _FLOOR), "SECONDS=")[0])
             share = people * groups / 1_000_000
             print(
