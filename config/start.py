@@ -30,7 +30,7 @@ def begin() -> None:
     # boto3's first client costs 150 ms: here, not in somebody's request. Other partitions' clients are made at first use.
     sts.warm(["aws"])
     # What is here now stays: the collector need not look at it again (a twentieth of a request's time went into that), and
-    # a thousand objects more before it looks cost a worker nothing that can be measured.
+    # ten thousand objects instead of 700 before it looks cost a worker nothing that can be measured.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -87,11 +87,9 @@ class CurrentMapping:
 
 _lock = threading.Lock()
 _mapping: CurrentMapping | None = None
-_unreadable: tuple[int, str, str] = (
-    0,
-    "",
-    "",
-)  # number, SHA-256 and fault of a revision that cannot be read: not tried at each request
+_READABLE = (0, "", "")
+# Number, SHA-256 and fault of a revision that cannot be read: not tried at each request.
+_unreadable: tuple[int, str, str] = _READABLE
 _signers: dict[str, LocalSigner] = {}
 _private: dict[str, str] = {}
 _held_keys: tuple[str, tuple[SigningKey, ...]] = ("", ())
@@ -310,7 +308,7 @@ def forget() -> None:
     global _mapping, _unreadable, _held_keys  # noqa: PLW0603
     with _lock:
         _mapping = None
-        _unreadable = (0, "", "")
+        _unreadable = _READABLE
         _held_keys = ("", ())
         _signers.clear()
         _private.clear()
