@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -96,7 +96,7 @@ def accounts(
     The accounts themselves are in memory, with the mapping: at a thousand of them, a page's number is as good as a key.
     """
     compiled = current.mapping().compiled
-    mine = [a for a in compiled.document.accounts if scope is None or a.id in scope]
+    mine = _seen_by(scope, compiled.document.accounts)
     sources = {row.key.removeprefix(ACCOUNT): row for row in Source.objects.filter(key__startswith=ACCOUNT)}
     found_of = _findings_by_account()
     owners = _owners(compiled)
@@ -228,8 +228,12 @@ class RoleLine:
 
 def account_names(scope: Scope) -> list[str]:
     """What the accounts that may be seen are called, and where one has no name its id; each once, by name. No query but for the revision."""
-    mine = [one for one in current.mapping().compiled.accounts.values() if scope is None or one.id in scope]
-    return sorted({one.name or one.id for one in mine})
+    return sorted({one.name or one.id for one in _seen_by(scope, current.mapping().compiled.accounts.values())})
+
+
+def _seen_by(scope: Scope, accounts: Iterable[Account]) -> list[Account]:
+    """Those of these accounts that may be seen."""
+    return [one for one in accounts if scope is None or one.id in scope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +266,7 @@ def roles(
     found = keyset.page(rows, keys, cursor, size=size)
     whole = Role.objects.defer("trust_policy", "description", "policies").in_bulk([row.pk for row in found.rows])
     shown = [whole[row.pk] for row in found.rows if row.pk in whole]
-    mine = [account for account in compiled.accounts.values() if scope is None or account.id in scope]
-    environments = {account.tags.get("environment", "") for account in mine} - {""}
+    environments = {one.tags.get("environment", "") for one in _seen_by(scope, compiled.accounts.values())} - {""}
     return RolesPage(_role_lines(shown, compiled), found.earlier, found.later, tuple(sorted(environments)))
 
 
