@@ -134,11 +134,11 @@ def publish(db, origin, now):
 @pytest.fixture
 def sign_in_as(db, now):
     """The row of a person who has just signed in with this identity."""
-    from federation.flows.sign_in import _person
+    from federation.flows.sign_in import store_person
 
     def do(identity=None, *, at=None):
         moment = at or now
-        return _person(replace(identity or cast.alice(), verified_at=moment), moment)
+        return store_person(replace(identity or cast.alice(), verified_at=moment), moment)
 
     return do
 

@@ -137,8 +137,8 @@ def record(
     head = lock_head()
     event = _linked(Entry(kind, actor, outcome, origin, now, reason, data), head.seq + 1, head.last_mac)
     with _storage():
-        _append(event)
-        _seal(event)
+        appended, _ = compiled.ask(_append.statement(event), _sealing(event))
+    _append.stored(event, appended)
     return event
 
 
@@ -166,7 +166,7 @@ def record_all(entries: Iterable[Entry]) -> int:
 def _append_all(rows: list[AuditEvent]) -> None:
     with _storage():
         AuditEvent.objects.bulk_create(rows)
-        _seal(rows[-1])
+        compiled.execute(*_sealing(rows[-1]))
 
 
 def _linked(entry: Entry, seq: int, previous: str) -> AuditEvent:
@@ -186,11 +186,11 @@ def _linked(entry: Entry, seq: int, previous: str) -> AuditEvent:
     return event
 
 
-def _seal(last: AuditEvent) -> None:
-    """Move the head to the last row."""
+def _sealing(last: AuditEvent) -> compiled.Statement:
+    """The statement that moves the head to the last row."""
     key = chain.chain_key(str(settings.SECRET_KEY))
     sql = f"UPDATE {compiled.table(AuditHead)} SET seq = %s, last_mac = %s, mac = %s WHERE id = 1"  # noqa: S608  ours
-    compiled.execute(sql, [last.seq, last.mac, chain.head_mac(key, last.seq, last.mac)])
+    return sql, [last.seq, last.mac, chain.head_mac(key, last.seq, last.mac)]
 
 
 def record_or_log(

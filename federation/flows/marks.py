@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from federation.models import compiled
 from federation.models.marks import RoleMark
 from federation.models.people import Person
 
 MOST_FAVOURITES = 200
+_of_person = compiled.Latest(RoleMark, "person_id", by="used_at", most=MOST_FAVOURITES * 2)
 
 
 def marks_of(person_id: UUID) -> list[RoleMark]:
     """What the person has marked, the latest use first. One statement."""
-    return list(RoleMark.objects.filter(person_id=person_id).order_by("-used_at")[: MOST_FAVOURITES * 2])
+    return _of_person(person_id)
 
 
 def favourite(person: Person, role_arn: str, *, wanted: bool, now: datetime) -> None:

@@ -41,7 +41,7 @@ from federation.identity import Identity, Subject
 from federation.mapping.rules import IdentityProvider
 from federation.mapping.session import session_name
 from federation.models import compiled, current
-from federation.models.access_changes import note_people
+from federation.models.access_changes import note_person_if
 from federation.models.people import PastClaims, Person
 from federation.models.secrets import reveal
 from federation.models.sessions import LONGEST_SESSION_INDEX, SignInState, UsedCredential
@@ -124,8 +124,7 @@ def begin(provider_slug: str, *, next_path: str, binding: str, origin: Origin, n
     Raises UnknownProvider, ProviderUnavailable, RateLimited; each is in the audit log.
     """
     try:
-        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
-        started = _begin(provider_slug, next_path, binding, now)
+        started = _begin(_counted(origin, now), provider_slug, next_path, binding, now)
     except RolegateError as error:
         _refused(error, provider_slug, origin, now)
         raise
@@ -134,8 +133,13 @@ def begin(provider_slug: str, *, next_path: str, binding: str, origin: Origin, n
     return started
 
 
-def _begin(provider_slug: str, next_path: str, binding: str, now: datetime) -> Begin:
-    mapping = current.mapping()
+def _counted(origin: Origin, now: datetime) -> current.CurrentMapping:
+    """The mapping in force, once this attempt is counted. One round trip. Raises RateLimited, MappingUnreadable."""
+    question = current.newest()
+    return current.mapping(rate_limits.hit_and_ask("sign_in", address=origin.address, now=now, question=question))
+
+
+def _begin(mapping: current.CurrentMapping, provider_slug: str, next_path: str, binding: str, now: datetime) -> Begin:
     provider = mapping.provider(provider_slug)
     state = SignInState(
         provider=provider.slug,
@@ -209,10 +213,11 @@ _upsert_person = compiled.Insert(
 )
 
 
-def _person(identity: Identity, now: datetime) -> Person:
+def store_person(identity: Identity, now: datetime, *taking: compiled.Statement) -> Person:
     """The row of this (provider, format, subject), with today's claims. Never looked up by e-mail.
 
-    One upsert: two first sign-ins of one person at once make one row. The session name is that of the first.
+    One upsert: two first sign-ins of one person at once make one row. The session name is that of the first. `taking`: what
+    uses the sign-in up, sent along with it; raises SignInExpired where one of them changes nothing.
     """
     subject = identity.subject
     person = Person(
@@ -230,13 +235,16 @@ def _person(identity: Identity, now: datetime) -> Person:
         claims_at=identity.verified_at,
         claims_expire_at=identity.expires_at,
     )
-    _upsert_person(person)
+    *taken, stored = compiled.ask(*taking, _upsert_person.statement(person))
+    if not all(answer.changed for answer in taken):
+        raise SignInExpired("code_used")
+    _upsert_person.stored(person, stored)
     _keep_claims(person, now)
     return person
 
 
 def _keep_claims(person: Person, now: datetime) -> None:
-    """Remember these claims if they differ from the last ones that are remembered. One statement, two where they do."""
+    """Remember these claims, and note the change, if they differ from the last ones that are remembered. One round trip."""
     claims = {
         "groups": person.groups,
         "groups_complete": person.groups_complete,
@@ -245,12 +253,10 @@ def _keep_claims(person: Person, now: datetime) -> None:
     }
     digest_of = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()
     values = {"person_id": person.pk, "since": now, "digest": digest_of, **claims}
-    changed = compiled.execute(
-        _keep_claims_sql(tuple(values)),
-        [*compiled.adapt(PastClaims, **values), *compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)],
-    )
-    if changed:
-        note_people([person.pk], at=now)
+    last = compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)
+    keep = _keep_claims_sql(tuple(values)), [*compiled.adapt(PastClaims, **values), *last]
+    kept = _kept_claims_sql(), compiled.adapt(PastClaims, person_id=person.pk, since=now)
+    compiled.ask(keep, note_person_if(kept, person.pk, at=now))
 
 
 @cache
@@ -264,6 +270,13 @@ def _keep_claims_sql(names: tuple[str, ...]) -> str:
     )
 
 
+@cache
+def _kept_claims_sql() -> str:
+    past = compiled.table(PastClaims)
+    person, since = compiled.column(PastClaims, "person_id"), compiled.column(PastClaims, "since")
+    return f"EXISTS (SELECT 1 FROM {past} WHERE {person} = %s AND {since} = %s)"  # noqa: S608  ours
+
+
 def _limit_person(identity: Identity, now: datetime) -> None:
     """So many sign-ins a minute by one person, from wherever. Only verified answers count: nobody can lock another out."""
     subject = identity.subject
@@ -271,8 +284,9 @@ def _limit_person(identity: Identity, now: datetime) -> None:
     rate_limits.hit("sign_in", person=who, address="", now=now)
 
 
-def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime) -> Person:
-    person = _person(identity, now)
+def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime, *taking: compiled.Statement) -> Person:
+    """The person who signs in. `taking`: what uses this sign-in up. Raises SignInExpired where another has, PersonDisabled."""
+    person = store_person(identity, now, *taking)
     if not person.active:
         raise PersonDisabled("person_disabled", detail=str(person.pk))
     latest_word.refuse_inactive(person, mapping)
@@ -322,8 +336,7 @@ def receive_saml(
     Raises SamlRefused and the other sign-in errors; each is in the audit log with its precise reason.
     """
     try:
-        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
-        return _receive_saml(provider_slug, saml_response, origin, now)
+        return _receive_saml(_counted(origin, now), provider_slug, saml_response, now)
     except RolegateError as error:
         _refused(error, provider_slug, origin, now)
         raise
@@ -346,8 +359,7 @@ def refuse_unreadable(
     return error
 
 
-def _receive_saml(provider_slug: str, saml_response: str, origin: Origin, now: datetime) -> Received:
-    mapping = current.mapping()
+def _receive_saml(mapping: current.CurrentMapping, provider_slug: str, saml_response: str, now: datetime) -> Received:
     provider = mapping.provider(provider_slug)
     if provider.saml is None:
         raise SamlRefused("not_a_saml_provider")
@@ -432,11 +444,11 @@ def _answer(key: str, answer: dict[str, Any], verified: Verified, now: datetime)
         raise SamlRefused("replayed")  # another answer was quicker
 
 
-def _complete_once(state: SignInState, now: datetime) -> bool:
-    """Mark a sign-in completed and forget whose it was: of two at once, one gets True."""
+def _completing(state: SignInState, now: datetime) -> compiled.Statement:
+    """What marks a sign-in completed and forgets whose it was: of two at once, one changes a row."""
     changes = "SET completed_at = %s, identity = NULL"
     sql = f"UPDATE {compiled.table(SignInState)} {changes} WHERE id = %s AND completed_at IS NULL"
-    return compiled.execute(sql, compiled.adapt(SignInState, completed_at=now, id=state.pk)) == 1
+    return sql, compiled.adapt(SignInState, completed_at=now, id=state.pk)
 
 
 def complete_saml(
@@ -463,7 +475,8 @@ def complete_saml(
 def _complete_saml(
     provider_slug: str, code: str, binding: str, *, confirmed: bool, origin: Origin, now: datetime
 ) -> SignedIn | Unconfirmed:
-    waiting = _state_by_code(digest("code", code))
+    found, in_force = compiled.ask(_state_by_code.statement(digest("code", code)), current.newest())
+    waiting = _state_by_code.found(found)
     if waiting is None or waiting.provider != provider_slug or waiting.completed_at is not None:
         raise SignInExpired("code_unknown")
     if waiting.received_at is None or waiting.identity is None:
@@ -472,20 +485,18 @@ def _complete_saml(
         raise SignInExpired("code_expired")
     if not waiting.unsolicited and not hmac.compare_digest(waiting.binding, digest("binding", binding)):
         # Login CSRF: somebody else's sign-in was sent to this browser. The code is burnt with it.
-        _complete_once(waiting, now)
+        compiled.execute(*_completing(waiting, now))
         raise SignInExpired("binding_mismatch")
     identity = _recalled(waiting.provider, waiting.identity)
     if waiting.unsolicited and not confirmed:
         return Unconfirmed(identity)
-    mapping = current.mapping()
+    mapping = current.mapping(in_force)
     provider = mapping.provider(waiting.provider)
     _limit_person(identity, now)
     object_id = waiting.identity.get("object_id", "")  # the version before kept none
     identity, graph_said = overage.completed(provider, identity, object_id, mapping, now=now)
     with transaction.atomic():
-        if not _complete_once(waiting, now):
-            raise SignInExpired("code_used")
-        person = _admit(identity, mapping, now)
+        person = _admit(identity, mapping, now, _completing(waiting, now))
         _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited, graph=graph_said)
     return SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
 
@@ -519,17 +530,21 @@ def complete_oidc(
     Raises OidcRefused and the other sign-in errors; each is in the audit log with its precise reason.
     """
     try:
-        rate_limits.hit("sign_in", person=None, address=origin.address, now=now)
-        return _complete_oidc(provider_slug, params, binding, origin, now)
+        return _complete_oidc(_counted(origin, now), provider_slug, params, binding, origin=origin, now=now)
     except RolegateError as error:
         _refused(error, provider_slug, origin, now)
         raise
 
 
 def _complete_oidc(
-    provider_slug: str, params: Mapping[str, str], binding: str, origin: Origin, now: datetime
+    mapping: current.CurrentMapping,
+    provider_slug: str,
+    params: Mapping[str, str],
+    binding: str,
+    *,
+    origin: Origin,
+    now: datetime,
 ) -> SignedIn:
-    mapping = current.mapping()
     provider = mapping.provider(provider_slug)
     if provider.oidc is None:
         raise OidcRefused("not_an_oidc_provider")

@@ -55,6 +55,13 @@ def note_people(person_ids: Iterable[UUID], *, at: datetime) -> None:
     _note(AccessChange.About.PERSON, person_ids, at)
 
 
+def note_person_if(condition: compiled.Statement, person_id: UUID, *, at: datetime) -> compiled.Statement:
+    """The statement of `note_people` for one person, which notes only where `condition` (SQL of a truth value) holds."""
+    table, (sql, params) = compiled.table(AccessChange), condition
+    note = compiled.adapt(AccessChange, kind=AccessChange.About.PERSON.value, keys=[str(person_id)], at=at)
+    return f"INSERT INTO {table} (kind, keys, at) SELECT %s, %s, %s WHERE {sql}", [*note, *params]
+
+
 def note_subjects(provider: str, subjects: Iterable[str], *, at: datetime) -> None:
     """A directory says something new of whoever signs in at `provider` by one of these names. One statement, none for nobody."""
     named = sorted({subject for subject in subjects if subject})

@@ -30,6 +30,14 @@ class _Select:
     converters: tuple[_Converter, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement of several gave: its rows, as the driver has them, and how many it changed (or found)."""
+
+    rows: list[tuple[Any, ...]]
+    changed: int
+
+
 # Names are looked up once: `django.db.connection` is a proxy that costs a few microseconds at every attribute.
 
 
@@ -86,53 +94,81 @@ def one(sql: str, params: Sequence[Any]) -> tuple[Any, ...] | None:
         return cast("tuple[Any, ...] | None", cursor.fetchone())
 
 
+def ask(*statements: Statement, durable: bool = True) -> list[Answer]:
+    """Run several statements, one after the other. Returns what each gave.
+
+    PostgreSQL gets them in one message: one round trip instead of one each, which is what most of a small statement costs.
+    It runs them as one transaction ("Multiple Statements in a Simple Query" of its protocol); whoever needs all or none on
+    SQLite too takes `together`.
+
+    `durable=False`, for what is merely counted: PostgreSQL does not wait until it is on the disk (synchronous_commit off), and
+    the row is free for the next one so much earlier. Inside a transaction it has no effect: the others' work would be lost with it.
+    """
+    here = _here()
+    with here.cursor() as cursor:
+        if here.vendor != "postgresql":
+            return [_answer(cursor, *statement) for statement in statements]
+        relaxed = not (durable or here.in_atomic_block)
+        texts_of = ["SET LOCAL synchronous_commit TO off"] * relaxed + [sql for sql, _ in statements]
+        cursor.execute("; ".join(texts_of), [value for _, values in statements for value in values])
+        if relaxed:
+            cursor.nextset()
+        answers = []
+        for _ in statements:
+            answers.append(_given(cursor))
+            cursor.nextset()
+    return answers
+
+
+def _answer(cursor: Any, sql: str, params: Sequence[Any]) -> Answer:
+    cursor.execute(sql, params)
+    return _given(cursor)
+
+
+def _given(cursor: Any) -> Answer:
+    return Answer(cursor.fetchall() if cursor.description else [], int(cursor.rowcount))
+
+
 def together(*statements: Statement) -> list[int]:
     """Run several statements, all or none. Returns the number of rows that each changed. Raises IntegrityError.
 
-    PostgreSQL gets them in one message, which it runs as one transaction (protocol, "Multiple Statements in a Simple Query"):
-    one round trip where BEGIN, the statements and COMMIT would be one each.
+    PostgreSQL makes one transaction of one message (`ask`), without BEGIN and COMMIT, which would be messages of their own.
     """
     here = _here()
     if here.vendor != "postgresql" or here.in_atomic_block:
         with transaction.atomic():
-            return [execute(*statement) for statement in statements]
-    changed = []
-    with here.cursor() as cursor:
-        cursor.execute("; ".join(sql for sql, _ in statements), [value for _, values in statements for value in values])
-        for _ in statements:
-            changed.append(int(cursor.rowcount))
-            cursor.nextset()
-    return changed
+            return [answer.changed for answer in ask(*statements)]
+    return [answer.changed for answer in ask(*statements)]
 
 
-class ByKey(Generic[M]):
-    """The row whose unique column `key` has a value, or None; with the row behind foreign key `join` if one is named."""
+class _Reading(Generic[M]):
+    """Reads whole rows of a model by one column, with the row behind the foreign key `join` if one is named."""
 
-    def __init__(self, model: type[M], key: str, *, join: str = "", for_update: bool = False) -> None:
-        self.model, self.key, self.join, self.for_update = model, key, join, for_update
+    def __init__(self, model: type[M], key: str, *, join: str = "", tail: Callable[[], str] = str) -> None:
+        self.model, self.key, self.join, self.tail = model, key, join, tail
         self._compiled: dict[str, _Select] = {}
 
-    def __call__(self, value: Any) -> M | None:
-        """One statement. `value`: of the key column, as Python has it."""
-        here = _here()
-        select = self._compiled.get(here.vendor) or self._compile()
-        with here.cursor() as cursor:
-            cursor.execute(select.sql, adapt(self.model, **{self.key: value}))
-            found = cursor.fetchone()
-        if found is None:
-            return None
-        row = list(found)
+    def statement(self, value: Any) -> Statement:
+        """The question, to be sent with others (`ask`). `value`: of the key column, as Python has it."""
+        return self._select().sql, adapt(self.model, **{self.key: value})
+
+    def instance(self, row: Sequence[Any]) -> M:
+        """A row of the answer, as the ORM would have it."""
+        here, select, values = _here(), self._select(), list(row)
         for position, converters, expression in select.converters:
             for converter in converters:
-                row[position] = converter(row[position], expression, here)
-        instance = self.model.from_db(here.alias, select.names, row[: len(select.names)])
+                values[position] = converter(values[position], expression, here)
+        instance = self.model.from_db(here.alias, select.names, values[: len(select.names)])
         if self.join:
             other = cast("type[models.Model]", _field(self.model, self.join).related_model)
-            columns = row[len(select.names) :]
+            columns = values[len(select.names) :]
             present = columns[select.joined_names.index(other._meta.pk.attname)] is not None
             related = other.from_db(here.alias, select.joined_names, columns) if present else None
             instance._state.fields_cache[self.join] = related
         return instance
+
+    def _select(self) -> _Select:
+        return self._compiled.get(_here().vendor) or self._compile()
 
     def _compile(self) -> _Select:
         meta = self.model._meta
@@ -149,15 +185,47 @@ class ByKey(Generic[M]):
         converters = compiler.get_converters(columns)
         names = ", ".join(_quoted(field.model._meta.db_table, str(field.column)) for field in (*fields, *joined))
         where = f"{table(self.model)}.{column(self.model, self.key)}"
-        lock = " FOR UPDATE" if self.for_update and connection.features.has_select_for_update else ""
         select = _Select(
-            f"SELECT {names} FROM {source} WHERE {where} = %s{lock}",  # noqa: S608  names out of the models alone
+            f"SELECT {names} FROM {source} WHERE {where} = %s{self.tail()}",  # noqa: S608  names out of the models alone
             tuple(field.attname for field in fields),
             tuple(field.attname for field in joined),
             tuple((position, found, expression) for position, (found, expression) in converters.items()),
         )
         self._compiled[connection.vendor] = select
         return select
+
+
+class ByKey(_Reading[M]):
+    """The row whose unique column `key` has a value, or None; with the row behind foreign key `join` if one is named."""
+
+    def __init__(self, model: type[M], key: str, *, join: str = "", for_update: bool = False) -> None:
+        def lock() -> str:
+            return " FOR UPDATE" if for_update and connection.features.has_select_for_update else ""
+
+        super().__init__(model, key, join=join, tail=lock)
+
+    def __call__(self, value: Any) -> M | None:
+        """One statement. `value`: of the key column, as Python has it."""
+        return self.found(ask(self.statement(value))[0])
+
+    def found(self, answer: Answer) -> M | None:
+        """The row of the answer to `statement`."""
+        return self.instance(answer.rows[0]) if answer.rows else None
+
+
+class Latest(_Reading[M]):
+    """The rows whose column `key` has a value: at most `most` of them, the latest by column `by` first, those without one before."""
+
+    def __init__(self, model: type[M], key: str, *, by: str, most: int) -> None:
+        def order() -> str:
+            # What PostgreSQL's DESC means; SQLite's puts NULL last.
+            return f" ORDER BY {table(model)}.{column(model, by)} DESC NULLS FIRST LIMIT {most}"
+
+        super().__init__(model, key, tail=order)
+
+    def __call__(self, value: Any) -> list[M]:
+        """One statement. `value`: of the key column, as Python has it."""
+        return [self.instance(row) for row in ask(self.statement(value))[0].rows]
 
 
 class Insert(Generic[M]):
@@ -174,17 +242,22 @@ class Insert(Generic[M]):
 
     def __call__(self, instance: M) -> None:
         """One statement."""
+        self.stored(instance, ask(self.statement(instance))[0])
+
+    def statement(self, instance: M) -> Statement:
+        """What stores the instance, to be sent with others (`ask`); `stored` takes the answer."""
         here = _here()
         sql = self._compiled.get(here.vendor) or self._compile()
         fields = self.model._meta.concrete_fields
-        params = [field.get_db_prep_save(field.pre_save(instance, True), here) for field in fields]
-        with here.cursor() as cursor:
-            cursor.execute(sql, params)
-            if self.returning:
-                for name, value in zip(self.returning, cursor.fetchone(), strict=True):
-                    setattr(instance, name, _field(self.model, name).to_python(value))
+        return sql, [field.get_db_prep_save(field.pre_save(instance, True), here) for field in fields]
+
+    def stored(self, instance: M, answer: Answer) -> None:
+        """Mark the instance stored, and set what it was to be told (`returning`)."""
+        if self.returning:
+            for name, value in zip(self.returning, answer.rows[0], strict=True):
+                setattr(instance, name, _field(self.model, name).to_python(value))
         instance._state.adding = False
-        instance._state.db = here.alias
+        instance._state.db = _here().alias
 
     def _compile(self) -> str:
         names = [field.attname for field in self.model._meta.concrete_fields]

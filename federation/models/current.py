@@ -110,17 +110,19 @@ def _newest_sql() -> str:
     return f"SELECT {what} FROM {compiled.table(MappingRevision)} ORDER BY number DESC LIMIT 1"  # noqa: S608
 
 
-def _newest() -> tuple[tuple[int, str, int, int], str | None]:
+def newest() -> compiled.Statement:
+    """The question which mapping is in force, to be sent along with others; `mapping` takes the answer."""
+    return _newest_sql(), [ORGANIZATION, ROLE_TAGS]
+
+
+def _read_newest(answer: compiled.Answer) -> tuple[tuple[int, str, int, int], str | None]:
     """Number and SHA-256 of the revision in force, 0 and "" before the first; versions of the organization and the role tags.
 
     And the stamp of the signing keys, None before the first revision.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_newest_sql(), [ORGANIZATION, ROLE_TAGS])
-        found = cursor.fetchone()
-    if found is None:
+    if not answer.rows:
         return (0, "", 0, 0), None
-    number, sha256, organization, role_tags, keys = found
+    number, sha256, organization, role_tags, keys = answer.rows[0]
     return (number, sha256, organization or 0, role_tags or 0), keys or ""
 
 
@@ -170,18 +172,21 @@ def tagged_roles() -> list[TaggedRole]:
     return [TaggedRole(arn, tags) for arn, tags in rows if is_ours(tags)]
 
 
-def mapping() -> CurrentMapping:
-    """The mapping in force. One indexed query; parses only when the revision has changed. Raises MappingUnreadable."""
+def mapping(answer: compiled.Answer | None = None) -> CurrentMapping:
+    """The mapping in force. One indexed query; parses only when the revision has changed. Raises MappingUnreadable.
+
+    `answer`: of the question `newest`, where this request has asked it already.
+    """
     global _mapping  # noqa: PLW0603  one parsed revision a process, replaced whole
-    newest, keys = _newest()
-    held = _still(newest)
+    number, keys = _read_newest(answer or compiled.ask(newest())[0])
+    held = _still(number)
     if held is None:
         with _lock:
-            held = _still(newest)
+            held = _still(number)
             if held is None:
-                parsed, size = _parsed(newest[0], newest[1])
+                parsed, size = _parsed(number[0], number[1])
                 document = completed(parsed)
-                held = _mapping = CurrentMapping(*newest, document, compile_mapping(document), keys, size)
+                held = _mapping = CurrentMapping(*number, document, compile_mapping(document), keys, size)
     if held.keys != keys:
         held = _mapping = replace(held, keys=keys)
     return held
@@ -212,10 +217,10 @@ def in_force_with(listed: Iterable[OrganizationAccount]) -> CurrentMapping:
     return replace(held, document=document, compiled=compile_mapping(document))
 
 
-def _still(newest: tuple[int, str, int, int]) -> CurrentMapping | None:
+def _still(number: tuple[int, str, int, int]) -> CurrentMapping | None:
     """What is held, if it is what is in force."""
     held = _mapping
-    if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == newest:
+    if held is not None and (held.number, held.sha256, held.organization, held.role_tags) == number:
         return held
     return None
 

@@ -207,7 +207,7 @@ def test_a_log_that_cannot_be_written_is_no_bug_of_whoever_acted(db, monkeypatch
     def fails(event):
         raise kind("permission denied for table federation_auditevent\nDETAIL: a row")
 
-    monkeypatch.setattr(record, "_append", fails)
+    monkeypatch.setattr(record._append, "statement", fails)
     with pytest.raises(record.AuditUnavailable) as caught:
         write()
     assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "service_unavailable", 30)
@@ -226,7 +226,7 @@ def test_what_takes_rights_away_is_done_all_the_same(db, monkeypatch, caplog):
     def fails(event):
         raise ProgrammingError("gone")
 
-    monkeypatch.setattr(record, "_append", fails)
+    monkeypatch.setattr(record._append, "statement", fails)
     with transaction.atomic():
         record.record_or_log(Kind.REVOKED, actor="x", outcome="ok", origin=ORIGIN, now=AT)
     assert "audit_event_lost" in caplog.text
@@ -237,6 +237,6 @@ def test_a_database_that_is_away_says_so_itself(db, monkeypatch, kind):
     def fails(event):
         raise kind("the database system is starting up")
 
-    monkeypatch.setattr(record, "_append", fails)
+    monkeypatch.setattr(record._append, "statement", fails)
     with pytest.raises(kind):
         write()

@@ -92,7 +92,7 @@ def test_people_are_those_who_will_sign_in(demo, document, origin):
     before = Person.objects.get(email="alice@example.com")
     company = made_up.read(document, SATURDAY)
     alice = company.employee("alice")
-    after = sign_in._person(alice.identity(alice.claims[-1], SATURDAY), SATURDAY)
+    after = sign_in.store_person(alice.identity(alice.claims[-1], SATURDAY), SATURDAY)
     assert (after.pk, after.session_name) == (before.pk, before.session_name)
     assert Person.objects.count() == people == PEOPLE
     assert PastClaims.objects.filter(person=before).count() == 2  # she changed teams, and today's claims are no news
