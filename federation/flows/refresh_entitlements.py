@@ -28,20 +28,19 @@ from federation.mapping.company import Company, Given
 from federation.mapping.concerned import Concerned, changed_rules, rules_into, turned
 from federation.mapping.document import parse
 from federation.mapping.rules import Document, Rule
-from federation.models import current
+from federation.models import compiled, current
 from federation.models.access_changes import AccessChange
-from federation.models.catalogue import ACCOUNT, reachable
+from federation.models.catalogue import reachable, versions
 from federation.models.directory import SOURCE, DirectoryUser
 from federation.models.entitlement_rows import Staging, Streaming
 from federation.models.entitlements import (
     EntitlementState,
     GivenRole,
     before,
-    count_people,
-    forget_unused,
+    counting_people,
+    forgetting_unused,
     held_by,
     ids_of,
-    rules_of,
 )
 from federation.models.mapping import MappingRevision
 from federation.models.people import Person, called_in_any_case
@@ -54,6 +53,8 @@ FEW: Final = 40
 # upgraded are worked out anew. 1: a deny finds its people in any case.
 MEANING: Final = 1
 _NOTES_AT_ONCE: Final = 10_000
+_state = compiled.ByKey(EntitlementState, "id")
+_oldest_notes = compiled.Oldest(AccessChange, most=_NOTES_AT_ONCE)
 
 _last: current.CurrentMapping | None = None  # what the last refresh of this process went by: saves parsing it again
 
@@ -134,13 +135,13 @@ def refresh(*, now: datetime, full: bool = False) -> Refreshed | None:
 
 
 def _plan(now: datetime) -> _Plan:
-    mapping = current.mapping()
-    versions = Source.objects.filter(key__startswith=ACCOUNT).values_list("key", "version")
-    accounts = {key.removeprefix(ACCOUNT): version for key, version in versions}
-    plan = _Plan(mapping, now, accounts, _silent(mapping, now))
-    plan.state = EntitlementState.objects.filter(pk=1).first()
-    _read_notes(plan)
-    state = plan.state
+    in_force, listings, last, noted = compiled.ask(
+        current.newest(), versions(), _state.statement(1), _oldest_notes.statement()
+    )
+    mapping, accounts = current.mapping(in_force), dict(listings.rows)
+    state = _state.found(last)
+    plan = _Plan(mapping, now, accounts, _silent(mapping, now), state=state)
+    _read_notes(plan, map(_oldest_notes.instance, noted.rows))
     if state is None or state.meaning != MEANING:
         plan.everybody = True
         return plan
@@ -198,9 +199,9 @@ def _read(state: EntitlementState) -> Document | None:
     return None if text is None else current.completed(parse(text, published=True))
 
 
-def _read_notes(plan: _Plan) -> None:
+def _read_notes(plan: _Plan, notes: Iterable[AccessChange]) -> None:
     members: list[str] = []
-    for row in AccessChange.objects.order_by("pk")[:_NOTES_AT_ONCE]:
+    for row in notes:
         plan.notes.append(row.pk)
         match row.kind:
             case AccessChange.About.PERSON:
@@ -365,8 +366,7 @@ def _stage(gets: Mapping[UUID, tuple[Given, ...]], plan: _Plan, staging: Staging
             plan.reach.update(_rules(givens))
     if not differ:
         return
-    known = before(list(differ))
-    rules = rules_of({given_id for has, _ in differ.values() for given_id in has})
+    known, rules = before(list(differ), {given_id for has, _ in differ.values() for given_id in has})
     for who, (has, by_id) in differ.items():
         plan.reach.update(_rules(by_id.values()))
         if not plan.everybody:
@@ -392,10 +392,10 @@ def _seal(plan: _Plan, staging: Staging, lease: leases.Held) -> None:
     }  # fmt: skip
     if plan.state is None:
         EntitlementState.objects.create(pk=1, finished_at=plan.now, **values)
-    else:
-        changed = {name: value for name, value in values.items() if getattr(plan.state, name) != value}
-        EntitlementState.objects.filter(pk=1).update(finished_at=plan.now, **changed)
-    AccessChange.objects.filter(pk__in=plan.notes).delete()
-    count_people(plan.reach, anew=plan.everybody)
-    if staging.given_gone:
-        forget_unused(staging.given_gone)
+    changed = {name: value for name, value in values.items() if plan.state and getattr(plan.state, name) != value}
+    compiled.ask(
+        compiled.update(EntitlementState, 1, finished_at=plan.now, **changed),
+        compiled.delete(AccessChange, plan.notes),
+        *counting_people(plan.reach, anew=plan.everybody),
+        *(forgetting_unused(staging.given_gone) if staging.given_gone else ()),
+    )

@@ -253,28 +253,16 @@ def _keep_claims(person: Person, now: datetime) -> None:
     }
     digest_of = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).hexdigest()
     values = {"person_id": person.pk, "since": now, "digest": digest_of, **claims}
-    last = compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)
-    keep = _keep_claims_sql(tuple(values)), [*compiled.adapt(PastClaims, **values), *last]
-    kept = _kept_claims_sql(), compiled.adapt(PastClaims, person_id=person.pk, since=now)
-    compiled.ask(keep, note_person_if(kept, person.pk, at=now))
+    new = _new_claims_sql(), compiled.adapt(PastClaims, person_id=person.pk, digest=digest_of)
+    keep = compiled.insert_if(new, PastClaims, **values)
+    compiled.ask(note_person_if(new, person.pk, at=now), keep)
 
 
 @cache
-def _keep_claims_sql(names: tuple[str, ...]) -> str:
-    past = compiled.table(PastClaims)
-    columns = ", ".join(compiled.column(PastClaims, name) for name in names)
-    holes = ", ".join(["%s"] * len(names))
-    return (
-        f"INSERT INTO {past} ({columns}) SELECT {holes} WHERE NOT EXISTS (SELECT 1 FROM (SELECT digest FROM {past} "  # noqa: S608  ours
-        "WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1) newest WHERE newest.digest = %s)"
-    )
-
-
-@cache
-def _kept_claims_sql() -> str:
-    past = compiled.table(PastClaims)
-    person, since = compiled.column(PastClaims, "person_id"), compiled.column(PastClaims, "since")
-    return f"EXISTS (SELECT 1 FROM {past} WHERE {person} = %s AND {since} = %s)"  # noqa: S608  ours
+def _new_claims_sql() -> str:
+    """A condition: the last claims of a person that are remembered are others."""
+    last = f"SELECT digest FROM {compiled.table(PastClaims)} WHERE person_id = %s ORDER BY since DESC, id DESC LIMIT 1"  # noqa: S608  ours
+    return f"NOT EXISTS (SELECT 1 FROM ({last}) newest WHERE newest.digest = %s)"  # noqa: S608
 
 
 def _limit_person(identity: Identity, now: datetime) -> None:

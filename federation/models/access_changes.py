@@ -57,9 +57,9 @@ def note_people(person_ids: Iterable[UUID], *, at: datetime) -> None:
 
 def note_person_if(condition: compiled.Statement, person_id: UUID, *, at: datetime) -> compiled.Statement:
     """The statement of `note_people` for one person, which notes only where `condition` (SQL of a truth value) holds."""
-    table, (sql, params) = compiled.table(AccessChange), condition
-    note = compiled.adapt(AccessChange, kind=AccessChange.About.PERSON.value, keys=[str(person_id)], at=at)
-    return f"INSERT INTO {table} (kind, keys, at) SELECT %s, %s, %s WHERE {sql}", [*note, *params]
+    return compiled.insert_if(
+        condition, AccessChange, kind=AccessChange.About.PERSON.value, keys=[str(person_id)], at=at
+    )
 
 
 def note_subjects(provider: str, subjects: Iterable[str], *, at: datetime) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -49,7 +48,13 @@ def reachable(reach: Reach) -> Catalogue:
     return MappingProxyType(known)
 
 
-def _statements(reach: Reach) -> Iterator[tuple[str, list[Any]]]:
+def versions() -> compiled.Statement:
+    """The question for the version of each account's listing, by the account's id; to be sent along with others."""
+    table = compiled.table(Source)
+    return f"SELECT SUBSTR(key, {len(ACCOUNT) + 1}), version FROM {table} WHERE key LIKE %s", [f"{ACCOUNT}%"]  # noqa: S608  ours
+
+
+def _statements(reach: Reach) -> Iterator[compiled.Statement]:
     """SQL and parameters: the roles, and a row without a role for each account that is known."""
     if not reach.accounts:
         return
@@ -57,14 +62,14 @@ def _statements(reach: Reach) -> Iterator[tuple[str, list[Any]]]:
         parts = [_role_select(one) for one in reach.wanted[start : start + _GROUPS_A_STATEMENT]]
         if start == 0:
             if reach.arns:
-                parts.append(_of_roles(*_among("arn", reach.arns)))
+                parts.append(_of_roles(*compiled.among("arn", sorted(reach.arns))))
             parts.append(_known_select(reach.accounts))
         yield " UNION ALL ".join(sql for sql, _ in parts), [value for _, values in parts for value in values]
 
 
-def _role_select(one: Wanted) -> tuple[str, list[Any]]:
-    in_accounts, params = _among("account_id", one.accounts)
-    named = [_among("name", one.names)] if one.names else []
+def _role_select(one: Wanted) -> compiled.Statement:
+    in_accounts, params = compiled.among("account_id", sorted(one.accounts))
+    named = [compiled.among("name", sorted(one.names))] if one.names else []
     likes = [_like(glob) for glob in sorted(one.globs)]
     either = " OR ".join(sql for sql, _ in (*named, *likes))
     return _of_roles(
@@ -72,25 +77,18 @@ def _role_select(one: Wanted) -> tuple[str, list[Any]]:
     )
 
 
-def _of_roles(condition: str, params: list[Any]) -> tuple[str, list[Any]]:
+def _of_roles(condition: str, params: Sequence[Any]) -> compiled.Statement:
     return f"SELECT {_COLUMNS} FROM {compiled.table(Role)} WHERE present AND {condition}", params  # noqa: S608  ours
 
 
-def _known_select(accounts: Iterable[str]) -> tuple[str, list[Any]]:
-    among, params = _among("key", [ACCOUNT + account_id for account_id in accounts])
+def _known_select(accounts: Iterable[str]) -> compiled.Statement:
+    among, params = compiled.among("key", sorted(ACCOUNT + account_id for account_id in accounts))
     account = f"SUBSTR(key, {len(ACCOUNT) + 1})"
     table = compiled.table(Source)
     return f"SELECT {account}, NULL, NULL, NULL, NULL FROM {table} WHERE succeeded_at IS NOT NULL AND {among}", params  # noqa: S608
 
 
-def _among(column: str, values: Iterable[str]) -> tuple[str, list[Any]]:
-    """A condition that `column` is one of `values`, with one parameter however many they are."""
-    if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s)", [sorted(values)]
-    return f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(sorted(values))]  # noqa: S608
-
-
-def _like(glob: str) -> tuple[str, list[Any]]:
+def _like(glob: str) -> compiled.Statement:
     """A condition that every role fulfils which the glob matches; the mapping itself looks closer."""
     column = "path || '/' || name" if "/" in glob else "name"
     if connection.vendor == "postgresql":

@@ -69,6 +69,35 @@ def texts(values: Iterable[str]) -> tuple[str, list[Any]]:
     return "json_each(%s) v", [json.dumps(list(values))]
 
 
+def among(column: str, values: Iterable[Any], kind: str = "text") -> Statement:
+    """A condition that `column` (SQL) is one of `values`, with one parameter however many they are. `kind`: PostgreSQL's type."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::{kind}[])", [list(values)]
+    return f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(list(values))]  # noqa: S608  ours
+
+
+def update(model: type[models.Model], key: Any, **values: Any) -> Statement:
+    """What sets these attributes of the row with this primary key, to be sent with others."""
+    changes = ", ".join(f"{column(model, name)} = %s" for name in values)
+    primary = str(model._meta.pk.attname)
+    sql = f"UPDATE {table(model)} SET {changes} WHERE {column(model, primary)} = %s"  # noqa: S608  ours
+    return sql, [*adapt(model, **values), *adapt(model, **{primary: key})]
+
+
+def insert_if(condition: Statement, model: type[models.Model], **values: Any) -> Statement:
+    """What inserts a row with these attributes where `condition` (SQL of a truth value) holds, to be sent with others."""
+    truth, params = condition
+    columns, holes = ", ".join(column(model, name) for name in values), ", ".join(["%s"] * len(values))
+    sql = f"INSERT INTO {table(model)} ({columns}) SELECT {holes} WHERE {truth}"
+    return sql, [*adapt(model, **values), *params]
+
+
+def delete(model: type[models.Model], keys: Iterable[int]) -> Statement:
+    """What deletes the rows with these numbers as primary keys, to be sent with others. Nothing that hangs on them goes along."""
+    condition, params = among(column(model, str(model._meta.pk.attname)), keys, "bigint")
+    return f"DELETE FROM {table(model)} WHERE {condition}", params  # noqa: S608  ours
+
+
 def _here() -> BaseDatabaseWrapper:
     """The connection of this thread, and no proxy."""
     return connections[DEFAULT_DB_ALIAS]
@@ -142,15 +171,15 @@ def together(*statements: Statement) -> list[int]:
 
 
 class _Reading(Generic[M]):
-    """Reads whole rows of a model by one column, with the row behind the foreign key `join` if one is named."""
+    """Reads whole rows of a model, by one column if one is named, with the row behind the foreign key `join` likewise."""
 
-    def __init__(self, model: type[M], key: str, *, join: str = "", tail: Callable[[], str] = str) -> None:
+    def __init__(self, model: type[M], key: str = "", *, join: str = "", tail: Callable[[], str] = str) -> None:
         self.model, self.key, self.join, self.tail = model, key, join, tail
         self._compiled: dict[str, _Select] = {}
 
-    def statement(self, value: Any) -> Statement:
+    def statement(self, value: Any = None) -> Statement:
         """The question, to be sent with others (`ask`). `value`: of the key column, as Python has it."""
-        return self._select().sql, adapt(self.model, **{self.key: value})
+        return self._select().sql, adapt(self.model, **{self.key: value}) if self.key else []
 
     def instance(self, row: Sequence[Any]) -> M:
         """A row of the answer, as the ORM would have it."""
@@ -184,9 +213,9 @@ class _Reading(Generic[M]):
         compiler = self.model._default_manager.all().query.get_compiler(connection=connection)
         converters = compiler.get_converters(columns)
         names = ", ".join(_quoted(field.model._meta.db_table, str(field.column)) for field in (*fields, *joined))
-        where = f"{table(self.model)}.{column(self.model, self.key)}"
+        where = f" WHERE {table(self.model)}.{column(self.model, self.key)} = %s" if self.key else ""
         select = _Select(
-            f"SELECT {names} FROM {source} WHERE {where} = %s{self.tail()}",  # noqa: S608  names out of the models alone
+            f"SELECT {names} FROM {source}{where}{self.tail()}",  # noqa: S608  names out of the models alone
             tuple(field.attname for field in fields),
             tuple(field.attname for field in joined),
             tuple((position, found, expression) for position, (found, expression) in converters.items()),
@@ -226,6 +255,16 @@ class Latest(_Reading[M]):
     def __call__(self, value: Any) -> list[M]:
         """One statement. `value`: of the key column, as Python has it."""
         return [self.instance(row) for row in ask(self.statement(value))[0].rows]
+
+
+class Oldest(_Reading[M]):
+    """The rows with the lowest primary keys, at most `most` of them, in that order."""
+
+    def __init__(self, model: type[M], *, most: int) -> None:
+        def order() -> str:
+            return f" ORDER BY {table(model)}.{column(model, str(model._meta.pk.attname))} LIMIT {most}"
+
+        super().__init__(model, tail=order)
 
 
 class Insert(Generic[M]):

@@ -226,7 +226,7 @@ def look_up(directory: str, subjects: Iterable[str], *, subject_column: str, gro
         by_id = {key: text for text in wanted if (key := _as_id(text)) is not None}
         among, params = _among_ids(f"u.{compiled.column(DirectoryUser, 'id')}", list(by_id))
     else:
-        among, params = _among(f"u.{compiled.column(DirectoryUser, subject_column)}", wanted)
+        among, params = compiled.among(f"u.{compiled.column(DirectoryUser, subject_column)}", wanted)
     # Of one person the groups above are found from their own, of many once for all groups.
     sql = _look_up_sql(subject_column, group_column, among, many=len(wanted) > 1)
     with connection.cursor() as cursor:
@@ -408,18 +408,11 @@ def _look_up_sql(subject_column: str, group_column: str, among: str, *, many: bo
     )
 
 
-def _among(column: str, values: Iterable[str]) -> tuple[str, list[Any]]:
-    """A condition that `column` is one of these texts, with one parameter however many they are."""
-    if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s)", [list(values)]
-    return f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(list(values))]  # noqa: S608
-
-
-def _among_ids(column: str, ids: Iterable[str]) -> tuple[str, list[Any]]:
+def _among_ids(column: str, ids: Iterable[str]) -> compiled.Statement:
     """A condition that `column`, which holds ids of ours, is one of these, in canonical form."""
     if connection.vendor == "postgresql":
-        return f"{column} = ANY(%s::uuid[])", [list(ids)]
-    return _among(column, (uuid.UUID(value).hex for value in ids))  # SQLite keeps them as 32 hexadecimal digits
+        return compiled.among(column, ids, "uuid")
+    return compiled.among(column, (uuid.UUID(value).hex for value in ids))  # SQLite keeps them as 32 hexadecimal digits
 
 
 def _as_id(text: str) -> str | None:

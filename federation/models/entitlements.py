@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
@@ -209,51 +209,51 @@ def held_by(person_ids: Sequence[UUID]) -> dict[UUID, set[int]]:
     return {_uuid(who): set(json.loads(ids) if isinstance(ids, str) else ids) for who, ids in rows}
 
 
-def before(person_ids: Sequence[UUID]) -> dict[tuple[UUID, str], datetime]:
-    """Since when these people have had what they have, by role ARN. One statement."""
-    rows = Entitlement.objects.filter(person_id__in=person_ids)
-    return {(who, arn): since for who, arn, since in rows.values_list("person_id", "given__role_arn", "since")}
-
-
-def rules_of(given_ids: Iterable[int]) -> dict[int, list[str]]:
-    """The rules of each of these given roles. One statement."""
+def before(
+    person_ids: Sequence[UUID], given_ids: Iterable[int]
+) -> tuple[dict[tuple[UUID, str], datetime], dict[int, list[str]]]:
+    """Since when these people have had what they have, by role ARN; and the rules of each of these given roles. One round trip."""
+    held, given, by_rule = compiled.table(Entitlement), compiled.table(GivenRole), compiled.table(GivenByRule)
+    of_people, people = _among("e.person_id", "uuid", _person_keys(person_ids))
+    of_given, wanted = _among("given_id", "integer", sorted(given_ids))
+    since, rules = compiled.ask(
+        (f"SELECT e.person_id, g.role_arn, e.since FROM {held} e JOIN {given} g ON g.id = e.given_id WHERE {of_people}", [people]),  # noqa: S608  ours
+        (f"SELECT given_id, rule FROM {by_rule} WHERE {of_given}", [wanted]),  # noqa: S608
+    )  # fmt: skip
     found: dict[int, list[str]] = {}
-    among, wanted = _among("given_id", "integer", sorted(given_ids))
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT given_id, rule FROM {compiled.table(GivenByRule)} WHERE {among}", [wanted])  # noqa: S608
-        for given_id, rule in cursor.fetchall():
-            found.setdefault(given_id, []).append(rule)
-    return found
+    for given_id, rule in rules.rows:
+        found.setdefault(given_id, []).append(rule)
+    return {(_uuid(who), arn): _moment(at) for who, arn, at in since.rows}, found
 
 
-def count_people(changes: Mapping[str, int], *, anew: bool) -> None:
-    """Add to the number of people of each rule; with `anew` these are the numbers, and other rules have nobody."""
-    if anew:
-        RuleReach.objects.all().delete()
-    rows = [(rule, change) for rule, change in sorted(changes.items()) if change]
-    if not rows:
-        return
+def counting_people(changes: Mapping[str, int], *, anew: bool) -> list[compiled.Statement]:
+    """What adds to the number of people of each rule; with `anew` these are the numbers, and other rules have nobody."""
     table = compiled.table(RuleReach)
+    statements: list[compiled.Statement] = [(f"DELETE FROM {table}", [])] if anew else []  # noqa: S608  ours
+    rows = [[rule, change] for rule, change in sorted(changes.items()) if change]
+    if not rows:
+        return statements
+    params: list[Any]
+    if connection.vendor == "postgresql":
+        values, params = "unnest(%s::text[], %s::integer[]) v", [list(one) for one in zip(*rows, strict=True)]
+    else:
+        values = "(SELECT value ->> 0, value ->> 1 FROM json_each(%s)) v WHERE true"
+        params = [json.dumps(rows)]
     add = f"ON CONFLICT (rule) DO UPDATE SET people = {table}.people + EXCLUDED.people"
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            values = "SELECT * FROM unnest(%s::text[], %s::integer[])"
-            cursor.execute(
-                f"INSERT INTO {table} (rule, people) {values} {add}", [list(one) for one in zip(*rows, strict=True)]
-            )
-        else:
-            cursor.executemany(f"INSERT INTO {table} (rule, people) VALUES (%s, %s) {add}", rows)  # noqa: S608  ours
+    return [*statements, (f"INSERT INTO {table} (rule, people) SELECT * FROM {values} {add}", params)]  # noqa: S608
 
 
-def forget_unused(given_ids: Iterable[int]) -> int:
-    """Delete those of these given roles that nobody has. Returns how many."""
+def forgetting_unused(given_ids: Iterable[int]) -> list[compiled.Statement]:
+    """What deletes those of these given roles that nobody has."""
     among, wanted = _among("g.id", "integer", sorted(given_ids))
     ids = (
         f"SELECT g.id FROM {compiled.table(GivenRole)} g WHERE {among} "  # noqa: S608  ours
         f"AND NOT EXISTS (SELECT 1 FROM {compiled.table(Entitlement)} e WHERE e.given_id = g.id)"
     )
-    compiled.execute(f"DELETE FROM {compiled.table(GivenByRule)} WHERE given_id IN ({ids})", [wanted])  # noqa: S608
-    return compiled.execute(f"DELETE FROM {compiled.table(GivenRole)} WHERE id IN ({ids})", [wanted])  # noqa: S608
+    return [
+        (f"DELETE FROM {compiled.table(GivenByRule)} WHERE given_id IN ({ids})", [wanted]),  # noqa: S608
+        (f"DELETE FROM {compiled.table(GivenRole)} WHERE id IN ({ids})", [wanted]),  # noqa: S608
+    ]
 
 
 def _person_keys(person_ids: Iterable[UUID]) -> list[str]:
@@ -266,11 +266,16 @@ def _among(column: str, kind: str, values: Sequence[Any]) -> tuple[str, Any]:
     PostgreSQL takes an unknown list for a hundred rows of a table and may read all of the table for them: where they are
     few it is told each, and goes by the index.
     """
-    if connection.vendor != "postgresql":
-        return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(values)  # noqa: S608
-    if len(values) <= _FEW:
-        return f"{column} = ANY(%s::{kind}[])", list(values)
-    return f"{column} IN (SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb))", json.dumps(values)  # noqa: S608
+    if connection.vendor == "postgresql" and len(values) > _FEW:
+        return f"{column} IN (SELECT value::{kind} FROM jsonb_array_elements_text(%s::jsonb))", json.dumps(values)  # noqa: S608
+    condition, [wanted] = compiled.among(column, values, kind)
+    return condition, wanted
+
+
+def _moment(value: Any) -> datetime:
+    """A moment as the driver has it: SQLite's has no time zone, and is UTC."""
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _uuid(value: Any) -> UUID:
