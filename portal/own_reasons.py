@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 # (sentence, the reasons that it is for). A reason's part after a colon does not count; "sts_*" is for every reason that begins so.
 _WORDS: Final[tuple[tuple[str | Promise, str], ...]] = (
-    (_("Your sign-in was too old for it. Signing in again helps."), "claims_too_old provider_session_ended session_ended person_unknown"),
+    (_("Your sign-in was too old for it. Signing in again helps."), "claims_too_old provider_session_ended session_ended provider_changed person_unknown"),
     (_("Your account was disabled. Your administrators know why."), "person_disabled directory_inactive directory_deleted"),
     (_("Your company's directory did not list you for this gateway. Ask your administrators to assign it to you there."), "not_in_directory directory_ambiguous"),
     (_("Your identity provider sent only a part of your groups. Ask your administrators to connect the directory."), "group_overage"),
@@ -29,6 +29,7 @@ _WORDS: Final[tuple[tuple[str | Promise, str], ...]] = (
     (_("Too many attempts within a few minutes. Waiting a little helps."), "credentials_rate requests_rate sign_in_rate device_rate token_rate"),
     (_("The duration was shorter or longer than what is allowed."), "duration_out_of_range console_duration_out_of_range sts_duration_too_long"),
     (_("The link was no page of the AWS console."), "destination_not_allowed"),
+    (_("By the time the session was made, the role was given on other terms. Trying again helps."), "given_otherwise_now"),
     (_("AWS was busy, or could not be reached. Trying again helps."), "sts_throttled sts_unreachable signin_failing console_signin_unreachable"),
     (_("AWS refused it. Your administrators see why: give them the request id."), "access_denied_after_fail_over signin_rejected signin_answer_invalid sts_*"),
     (_("The session policy was not one that AWS takes, or would have given more than the rule does."), "policy_* policies_* too_many_policies tag_* too_many_tags"),

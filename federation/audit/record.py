@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -124,17 +124,29 @@ def lock_head() -> AuditHead:
 
 
 def record(
-    kind: Kind, *, actor: str, outcome: Outcome, origin: Origin, now: datetime, reason: str = "", **data: Any
+    kind: Kind,
+    *,
+    actor: str,
+    outcome: Outcome,
+    origin: Origin,
+    now: datetime,
+    reason: str = "",
+    guard: Callable[[], object] | None = None,
+    **data: Any,
 ) -> AuditEvent:
     """Write one event at the end of the chain, inside the caller's transaction.
 
     Call it last in the transaction: the head row stays locked until the commit. `data` must hold no secret.
+    `guard`: called once the head is locked, when everything that the log tells of so far is committed and can be seen; where
+    it raises, nothing is written. So what it has looked at holds at the event's own place in the log, and not some time before.
     Raises AuditOutsideTransaction, and AuditUnavailable, OperationalError or InternalError when the event cannot be stored:
     the caller's transaction then fails with it, and nothing leaves the gateway.
     """
     if not connection.in_atomic_block:
         raise AuditOutsideTransaction(kind)
     head = lock_head()
+    if guard is not None:
+        guard()
     event = _linked(Entry(kind, actor, outcome, origin, now, reason, data), head.seq + 1, head.last_mac)
     with _storage():
         appended, _ = compiled.ask(_append.statement(event), _sealing(event))

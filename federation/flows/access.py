@@ -18,6 +18,7 @@ from federation.errors import (
     NotSignedIn,
     PersonDisabled,
     RolegateError,
+    ServiceUnavailable,
 )
 from federation.flows import approvals, latest_word
 from federation.identity import Identity
@@ -153,12 +154,27 @@ def decide(person_id: UUID | str, role_arn: str, *, now: datetime) -> Access:
     return Access(person, identity, verdict.grant, mapping.number, verdict.grant.role_maximum)
 
 
-def decide_again(access: Access, *, since: float, now: datetime) -> None:
-    """Call it before credentials leave: decides anew where AWS has taken longer than STANDS_SECONDS. Raises as `decide`.
+def decide_again(access: Access, *, since: float, now: datetime) -> Access:
+    """Call it before credentials leave: decides anew where AWS has taken longer than STANDS_SECONDS. Raises as `decide_anew`.
 
     STS may answer after twelve seconds, in another region; whoever was disabled meanwhile gets nothing. `since`: time.monotonic()
     of the decision.
     """
     waited = time.monotonic() - since
-    if waited > STANDS_SECONDS:
-        decide(access.person.pk, access.grant.role_arn, now=now + timedelta(seconds=waited))
+    return decide_anew(access, now=now + timedelta(seconds=waited)) if waited > STANDS_SECONDS else access
+
+
+def decide_anew(access: Access, *, now: datetime) -> Access:
+    """The decision, taken again for credentials that are made already. Raises as `decide`; NotSignedIn (session_ended) where the
+    person's sign-ins were ended meanwhile; ServiceUnavailable (given_otherwise_now) where the role is given on other terms now.
+    """
+    fresh = decide(access.person.pk, access.grant.role_arn, now=now)
+    if fresh.person.session_epoch != access.person.session_epoch:
+        raise NotSignedIn("session_ended")
+    ends_sooner = fresh.approved is not None and (
+        access.approved is None or fresh.approved.ends_at < access.approved.ends_at
+    )
+    if fresh.grant.session != access.grant.session or ends_sooner:
+        # A session policy that came into force meanwhile would not bound what leaves. Asked once more, it does.
+        raise ServiceUnavailable("given_otherwise_now", retry_after=1)
+    return fresh

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
-
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record
 from federation.aws import sts
 from federation.aws.policy import READ_ONLY, session_policy
 from federation.errors import BadRequest, RolegateError
 from federation.flows import rate_limits
 from federation.flows.access import Access, decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
-from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn, under_approval
+from federation.flows.handing_out import record_handed_out
+from federation.flows.minting import Session, mint_saml, mint_web_identity, plan_session, provider_arn
 from federation.flows.refusals import record_refusal, recorded
 from federation.mapping.rules import Account
 from federation.mapping.session import clamp_duration
@@ -162,24 +160,16 @@ def _issue(
     credentials, seconds, notices = assume_within_maximum(
         access, session, duration, channel=channel, origin=origin, now=now
     )
-    decide_again(access, since=since, now=now)
-    with transaction.atomic():
-        record(
-            Kind.CREDENTIALS,
-            actor=access.actor,
-            outcome="ok",
-            origin=origin,
-            now=now,
-            channel=channel,
-            person=str(access.person.pk),
-            role_arn=access.grant.role_arn,
-            rule=access.grant.rule,
-            revision=access.revision,
-            **under_approval(access),
-            access_key_id=credentials.access_key_id,
-            source_identity=access.person.session_name,
-            duration=seconds,
-            expires_at=credentials.expiration,
-        )
+    access = decide_again(access, since=since, now=now)
+    record_handed_out(
+        access,
+        Kind.CREDENTIALS,
+        channel=channel,
+        origin=origin,
+        now=now,
+        access_key_id=credentials.access_key_id,
+        duration=seconds,
+        expires_at=credentials.expiration,
+    )
     read_only = session.policy == session_policy(READ_ONLY, partition=session.partition.name)
     return Issued(credentials, access.grant.account, access.grant.role_arn, seconds, notices, read_only)

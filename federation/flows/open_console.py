@@ -8,17 +8,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record
 from federation.aws import console
 from federation.errors import BadRequest
 from federation.flows import rate_limits
 from federation.flows.access import decide, decide_again
 from federation.flows.device_exclusion import refuse_by_pairing
+from federation.flows.handing_out import record_handed_out
 from federation.flows.issue_credentials import ALWAYS_ALLOWED_SECONDS, assume_within_maximum, recorded_use
-from federation.flows.minting import mint_saml, plan_session, under_approval
+from federation.flows.minting import mint_saml, plan_session
 
 # A sign-in token is good for 15 minutes (IAM user guide, "Enabling custom identity broker access").
 # Without a SessionDuration, the console session lasts an hour (IAM user guide, "Configure SAML assertions").
@@ -89,28 +88,20 @@ def open_console(
             region=region,
             endpoint_url=settings.ROLEGATE_SIGNIN_ENDPOINT_URL,
         )
-        decide_again(access, since=since, now=now)
-        with transaction.atomic():
-            record(
-                Kind.CONSOLE,
-                actor=access.actor,
-                outcome="ok",
-                origin=origin,
-                now=now,
-                channel=channel,
-                way="sign-in token",
-                person=str(access.person.pk),
-                role_arn=role_arn,
-                rule=access.grant.rule,
-                revision=access.revision,
-                **under_approval(access),
-                access_key_id=credentials.access_key_id,
-                source_identity=access.person.session_name,
-                duration=seconds,
-                console_duration=console_duration,
-                duration_dropped=token.duration_dropped,
-                destination=target,
-            )
+        access = decide_again(access, since=since, now=now)
+        record_handed_out(
+            access,
+            Kind.CONSOLE,
+            channel=channel,
+            origin=origin,
+            now=now,
+            way="sign-in token",
+            access_key_id=credentials.access_key_id,
+            duration=seconds,
+            console_duration=console_duration,
+            duration_dropped=token.duration_dropped,
+            destination=target,
+        )
     return ConsoleOpening(url, now + URL_LIFETIME)
 
 
@@ -154,23 +145,15 @@ def console_form(
             origin=origin,
             now=now,
         )
-        with transaction.atomic():
-            record(
-                Kind.CONSOLE,
-                actor=access.actor,
-                outcome="ok",
-                origin=origin,
-                now=now,
-                channel=channel,
-                way="assertion",
-                person=str(access.person.pk),
-                role_arn=role_arn,
-                rule=access.grant.rule,
-                revision=access.revision,
-                **under_approval(access),
-                assertion_id=minted.id,
-                source_identity=access.person.session_name,
-                destination=target,
-            )
+        record_handed_out(
+            access,
+            Kind.CONSOLE,
+            channel=channel,
+            origin=origin,
+            now=now,
+            way="assertion",
+            assertion_id=minted.id,
+            destination=target,
+        )
     action = settings.ROLEGATE_SAML_ENDPOINT_URL or session.partition.saml_recipient(account.region)
     return ConsoleForm(action, minted.saml_response, target)

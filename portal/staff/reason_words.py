@@ -28,6 +28,7 @@ _SIGNING_IN: Final[dict[str, str | Promise]] = {
     # Who it is.
     "provider_disabled": _("The identity provider is disabled in the mapping, or not in it any more."),
     "provider_unknown_or_disabled": _("The identity provider is disabled in the mapping, or not in it any more."),
+    "provider_changed": _("While the sign-in was under way, a revision of the mapping put another provider in this one's place. Signing in again helps."),
     "person_disabled": _("The person is disabled here."),
     "person_unknown": _("The person is not known here any more."),
     "directory_inactive": _("The person is disabled in the company's directory."),
@@ -49,6 +50,8 @@ _SIGNING_IN: Final[dict[str, str | Promise]] = {
 _USING: Final[dict[str, str | Promise]] = {
     "claims_too_old": _("Signed in longer ago than ROLEGATE_CLAIMS_MAX_AGE allows. Signing in again helps."),
     "mapping_unreadable": _("This version cannot read the mapping document in force, so it decides nothing: go on with the version that published it, or publish one that this version reads."),
+    "session_ended": _("The person's sign-ins were ended, here or by the directory, while they were used. Signing in again helps."),
+    "given_otherwise_now": _("A revision of the mapping that came into force while AWS made the session gives the role on other terms. Trying again helps."),
     "provider_session_ended": _("The session at the identity provider has ended. Signing in again helps."),
     "approval_required": _("The rule gives the role only with an approval, and there was none."),
     "approval_ending": _("The approval had less than fifteen minutes left, and AWS gives no session that short."),

@@ -276,7 +276,7 @@ def test_every_kind_of_event_is_recorded_somewhere():
 def test_what_is_documented_as_data_is_recorded():
     named = {
         keyword.arg
-        for name in ("record", "record_or_log", "recorded", "record_refusal", "refused", "write")
+        for name in ("record", "record_or_log", "recorded", "record_refusal", "record_handed_out", "refused", "write")
         for _, node in calls(name)
         for keyword in node.keywords
     }

@@ -260,8 +260,8 @@ def test_two_people_whose_names_clean_to_the_same_have_different_session_names(a
 
 
 @pytest.mark.parametrize("slow", [True, False])
-def test_disabled_while_a_slow_sts_was_answering_nothing_is_handed_out(aws, alice, origin, now, monkeypatch, slow):
-    """Twelve seconds of fail-over between regions are longer than a disable may take to count."""
+def test_disabled_while_sts_was_answering_nothing_is_handed_out(aws, alice, origin, now, monkeypatch, slow):
+    """After twelve seconds of fail-over between regions everything is decided anew; after a moment this is looked at all the same."""
     monkeypatch.setattr("federation.flows.access.STANDS_SECONDS", 0.0 if slow else 60.0)
     answer = sts.assume_role
 
@@ -271,9 +271,6 @@ def test_disabled_while_a_slow_sts_was_answering_nothing_is_handed_out(aws, alic
         return credentials
 
     monkeypatch.setattr(sts, "assume_role", disabled_meanwhile)
-    if not slow:
-        assert issue(alice, READ, origin, now).role_arn == READ
-        return
     with pytest.raises(PersonDisabled):
         issue(alice, READ, origin, now)
     event = AuditEvent.objects.get(kind="credentials")

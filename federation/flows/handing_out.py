@@ -1,0 +1,76 @@
+"""The event by which credentials, or a console, leave the gateway: in the log's own order, nothing leaves behind what took it away."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache, partial
+from typing import Any
+
+from django.db import transaction
+
+from federation.audit.events import Kind, Origin
+from federation.audit.record import record
+from federation.errors import NotSignedIn, PersonDisabled
+from federation.flows.access import Access, decide_anew
+from federation.flows.minting import under_approval
+from federation.models import compiled
+from federation.models.mapping import MappingRevision
+from federation.models.people import Person
+
+
+class _RevisionMovedOn(Exception):
+    """Another revision was published since the decision."""
+
+
+def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origin, now: datetime, **data: Any) -> None:
+    """Write the event of a use under this grant. Call it last: what was made may leave once it returns.
+
+    Attack: somebody is disabled, or their sign-ins are ended, after the decision, while STS answers or while another event has
+    the head of the log. Whoever reads the log would find that access ended, and then that it was used. So the person is looked
+    at once more where the event gets its place; and where a revision came into force in between, the decision is taken again.
+    Raises NotSignedIn (session_ended, person_unknown), PersonDisabled, what `decide_anew` raises, and what `record` raises.
+    """
+    while True:
+        try:
+            with transaction.atomic():
+                record(
+                    kind,
+                    actor=access.actor,
+                    outcome="ok",
+                    origin=origin,
+                    now=now,
+                    guard=partial(_refuse_what_ended, access),
+                    channel=channel,
+                    person=str(access.person.pk),
+                    role_arn=access.grant.role_arn,
+                    rule=access.grant.rule,
+                    revision=access.revision,
+                    **under_approval(access),
+                    source_identity=access.person.session_name,
+                    **data,
+                )
+        except _RevisionMovedOn:
+            # Outside the lock that everybody waits for: reading a large document for the first time takes a second.
+            access = decide_anew(access, now=now)
+        else:
+            return
+
+
+def _refuse_what_ended(access: Access) -> None:
+    """One statement."""
+    found = compiled.one(_standing_sql(), compiled.adapt(Person, id=access.person.pk))
+    if found is None:
+        raise NotSignedIn("person_unknown")
+    active, epoch, revision = found
+    if not active:
+        raise PersonDisabled("person_disabled")
+    if epoch != access.person.session_epoch:
+        raise NotSignedIn("session_ended")
+    if (revision or 0) != access.revision:
+        raise _RevisionMovedOn
+
+
+@cache
+def _standing_sql() -> str:
+    newest = f"(SELECT max(number) FROM {compiled.table(MappingRevision)})"  # noqa: S608  ours
+    return f"SELECT active, session_epoch, {newest} FROM {compiled.table(Person)} WHERE id = %s"  # noqa: S608
