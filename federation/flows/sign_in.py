@@ -36,6 +36,7 @@ from federation.errors import (
     UnknownProvider,
 )
 from federation.flows import latest_word, overage, provider_documents, provider_keys, purge, rate_limits
+from federation.flows.closed_providers import voice
 from federation.flows.refusals import record_refusal
 from federation.identity import Identity, Subject
 from federation.mapping.rules import IdentityProvider
@@ -187,10 +188,17 @@ def _refused(error: RolegateError, provider_slug: str, origin: Origin, now: date
     record_refusal(Kind.SIGN_IN, error, actor=f"{slug}:?", origin=origin, now=now, provider=slug, user_agent=agent)
 
 
-def _use_once(verified: Verified, refuse: type[SamlRefused] | type[OidcRefused]) -> None:
-    """Replay: the second use of the same assertion or token fails, however many arrive at once."""
-    if not UsedCredential.use(verified.replay_key, expires_at=verified.replay_until):
-        raise refuse("replayed")
+def _using_once(verified: Verified) -> compiled.Statement:
+    """Replay: the second use of the same assertion or token changes nothing, however many arrive at once."""
+    return UsedCredential.using(verified.replay_key, expires_at=verified.replay_until)
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What uses a sign-in up, and the refusal where another has done so: then `statement` changes nothing."""
+
+    statement: compiled.Statement = field(repr=False)
+    refusal: SignInRefused
 
 
 _CLAIMS = (
@@ -213,11 +221,11 @@ _upsert_person = compiled.Insert(
 )
 
 
-def store_person(identity: Identity, now: datetime, *taking: compiled.Statement) -> Person:
+def store_person(identity: Identity, now: datetime, use: _Use | None = None) -> Person:
     """The row of this (provider, format, subject), with today's claims. Never looked up by e-mail.
 
-    One upsert: two first sign-ins of one person at once make one row. The session name is that of the first. `taking`: what
-    uses the sign-in up, sent along with it; raises SignInExpired where one of them changes nothing.
+    One upsert: two first sign-ins of one person at once make one row. The session name is that of the first. `use`: is sent
+    along with it; raises its refusal.
     """
     subject = identity.subject
     person = Person(
@@ -235,9 +243,9 @@ def store_person(identity: Identity, now: datetime, *taking: compiled.Statement)
         claims_at=identity.verified_at,
         claims_expire_at=identity.expires_at,
     )
-    *taken, stored = compiled.ask(*taking, _upsert_person.statement(person))
-    if not all(answer.changed for answer in taken):
-        raise SignInExpired("code_used")
+    *used, stored = compiled.ask(*([use.statement] if use else ()), _upsert_person.statement(person))
+    if use and not used[0].changed:
+        raise use.refusal
     _upsert_person.stored(person, stored)
     _keep_claims(person, now)
     return person
@@ -272,9 +280,8 @@ def _limit_person(identity: Identity, now: datetime) -> None:
     rate_limits.hit("sign_in", person=who, address="", now=now)
 
 
-def _admit(identity: Identity, mapping: current.CurrentMapping, now: datetime, *taking: compiled.Statement) -> Person:
-    """The person who signs in. `taking`: what uses this sign-in up. Raises SignInExpired where another has, PersonDisabled."""
-    person = store_person(identity, now, *taking)
+def _admit(signing_in: _SigningIn, mapping: current.CurrentMapping, now: datetime) -> Person:
+    person = store_person(signing_in.identity, now, signing_in.use)
     if not person.active:
         raise PersonDisabled("person_disabled", detail=str(person.pk))
     latest_word.refuse_inactive(person, mapping)
@@ -393,7 +400,8 @@ def _receive_saml(mapping: current.CurrentMapping, provider_slug: str, saml_resp
     else:
         # Unsolicited and allowed by this provider (verify_response has refused it otherwise): no browser began it.
         with transaction.atomic():
-            _use_once(verified, SamlRefused)
+            if not compiled.execute(*_using_once(verified)):
+                raise SamlRefused("replayed")
             SignInState.objects.create(
                 key=_state_key(provider.slug, "unsolicited", code),
                 provider=provider.slug,
@@ -465,9 +473,11 @@ def _complete_saml(
 ) -> SignedIn | Unconfirmed:
     found, in_force = compiled.ask(_state_by_code.statement(digest("code", code)), current.newest())
     waiting = _state_by_code.found(found)
-    if waiting is None or waiting.provider != provider_slug or waiting.completed_at is not None:
+    if waiting is None or waiting.provider != provider_slug:
         raise SignInExpired("code_unknown")
-    if waiting.received_at is None or waiting.identity is None:
+    mapping = current.mapping(in_force)
+    provider = mapping.provider(waiting.provider)  # first: where it was closed meanwhile, its codes have ended with it
+    if waiting.completed_at is not None or waiting.received_at is None or waiting.identity is None:
         raise SignInExpired("code_unknown")
     if now - waiting.received_at > (CONFIRM_MINUTES if waiting.unsolicited else CODE_SECONDS):
         raise SignInExpired("code_expired")
@@ -478,35 +488,73 @@ def _complete_saml(
     identity = _recalled(waiting.provider, waiting.identity)
     if waiting.unsolicited and not confirmed:
         return Unconfirmed(identity)
-    mapping = current.mapping(in_force)
-    provider = mapping.provider(waiting.provider)
     _limit_person(identity, now)
     object_id = waiting.identity.get("object_id", "")  # the version before kept none
     identity, graph_said = overage.completed(provider, identity, object_id, mapping, now=now)
-    with transaction.atomic():
-        person = _admit(identity, mapping, now, _completing(waiting, now))
-        _record_signed_in(person, "saml", origin, now, unsolicited=waiting.unsolicited, graph=graph_said)
+    used = _Use(_completing(waiting, now), SignInExpired("code_used"))
+    signing_in = _SigningIn(identity, provider, "saml", used, unsolicited=waiting.unsolicited, graph=graph_said)
+    person = _signed_in(signing_in, mapping, origin, now)
     return SignedIn(person, waiting.provider, waiting.next_path, waiting.session_index, dict(waiting.name_id))
 
 
-def _record_signed_in(
-    person: Person, protocol: str, origin: Origin, now: datetime, *, unsolicited: bool = False, graph: str = ""
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _SigningIn:
+    """A verified sign-in on its way to a session."""
+
+    identity: Identity
+    provider: IdentityProvider
+    protocol: str
+    use: _Use
+    unsolicited: bool = False
+    graph: str = ""
+
+
+class _RevisionMovedOn(Exception):
+    """Another revision was published since the sign-in was looked at."""
+
+
+def _signed_in(signing_in: _SigningIn, mapping: current.CurrentMapping, origin: Origin, now: datetime) -> Person:
+    """The person, once the sign-in is used up and recorded: all of it, or nothing.
+
+    Attack: a provider is closed because somebody signs in by it as whoever they like, and one such sign-in is under way. A session
+    that begins behind the revision would not end with it (`closed_providers`). So where a revision came into force since `mapping`
+    was read, the provider is looked at again. Raises UnknownProvider, SignInExpired (provider_changed), PersonDisabled, and
+    `use.refusal`.
+    """
+    provider = signing_in.provider
+    while True:
+        try:
+            with transaction.atomic():
+                person = _admit(signing_in, mapping, now)
+                _record_signed_in(signing_in, person, mapping.number, origin, now)
+                return person
+        except _RevisionMovedOn:
+            mapping = current.mapping()
+            if voice(mapping.provider(provider.slug), now=now) != voice(provider, now=now):
+                raise SignInExpired("provider_changed", detail=provider.slug) from None
+
+
+def _record_signed_in(signing_in: _SigningIn, person: Person, revision: int, origin: Origin, now: datetime) -> None:
+    def refuse_other_revision() -> None:
+        if current.newest_number() != revision:
+            raise _RevisionMovedOn
+
     record(
         Kind.SIGN_IN,
         actor=person.actor,
         outcome="ok",
         origin=origin,
         now=now,
+        guard=refuse_other_revision,
         provider=person.provider,
-        protocol=protocol,
+        protocol=signing_in.protocol,
         person=str(person.pk),
         mfa=person.mfa,
         groups=len(person.groups),
         groups_complete=person.groups_complete,
-        unsolicited=unsolicited,
+        unsolicited=signing_in.unsolicited,
         user_agent=origin.user_agent,
-        graph=graph,
+        graph=signing_in.graph,
     )
 
 
@@ -563,10 +611,9 @@ def _complete_oidc(
     )
     _limit_person(verified.identity, now)
     identity, graph_said = overage.completed(provider, verified.identity, verified.object_id, mapping, now=now)
-    with transaction.atomic():
-        _use_once(verified, OidcRefused)
-        person = _admit(identity, mapping, now)
-        _record_signed_in(person, "oidc", origin, now, graph=graph_said)
+    used = _Use(_using_once(verified), OidcRefused("replayed"))
+    signing_in = _SigningIn(identity, provider, "oidc", used, graph=graph_said)
+    person = _signed_in(signing_in, mapping, origin, now)
     called = asdict(verified.name_id) if verified.name_id else {}
     return SignedIn(person, provider.slug, state.next_path, verified.session_index[:LONGEST_SESSION_INDEX], called)
 

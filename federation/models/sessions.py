@@ -100,5 +100,10 @@ class UsedCredential(models.Model):
     @classmethod
     def use(cls, key: str, *, expires_at: datetime) -> bool:
         """Insert `key`; False where it has been used before. One statement: of many at once, one gets True."""
+        return compiled.execute(*cls.using(key, expires_at=expires_at)) == 1
+
+    @classmethod
+    def using(cls, key: str, *, expires_at: datetime) -> compiled.Statement:
+        """The statement of `use`: it changes nothing where the key has been used before."""
         sql, params = cls.insertion(key, expires_at=expires_at)
-        return compiled.execute(f"{sql} ON CONFLICT (key) DO NOTHING", params) == 1
+        return f"{sql} ON CONFLICT (key) DO NOTHING", params
