@@ -4,7 +4,8 @@ Every outbound call is bounded in time and bytes, follows no redirect, keeps no 
 and refuses plain http, but to loopback where that is allowed (development, the demo and the tests). boto3 has its own door, `aws`.
 
 A socket's timeout bounds each wait, not the call: a server that sends one byte a second would hold a worker for as long
-as it likes. So a watch hangs up on the connection when the call's time is over.
+as it likes. So a watch hangs up on the connection when the call's time is over. And a host that does not answer is not asked by
+everybody at once (`bulkhead`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from federation.bulkhead import Bulkhead
 from federation.errors import ProviderUnavailable
 
 MAX_BYTES = 2_000_000
 TIMEOUT_SECONDS = 5.0
+PATIENCE_SECONDS = 1.0
+"""After so long a call has waited for longer than a provider usually takes."""
+AGAIN_SECONDS = 5
+
+hosts = Bulkhead(PATIENCE_SECONDS)
 
 _calls = threading.local()
 _plain_loopback = False
@@ -177,6 +184,36 @@ def request(
     Raises ProviderUnavailable with reason url_not_allowed, unreachable, too_slow, answer_too_large or redirect_refused.
     """
     check_url(url)
+    host = urlsplit(url).netloc
+    began = hosts.enter(host)
+    if began is None:
+        # Several calls wait for this host already, or it has just failed them: nobody else waits with them.
+        raise ProviderUnavailable("too_slow", detail=f"{url}: not asked, others wait", retry_after=AGAIN_SECONDS)
+    answered = False
+    try:
+        answer = _request(method, url, data=data, headers=headers, auth=auth, timeout=timeout, max_bytes=max_bytes)
+        answered = True
+        return answer
+    except ProviderUnavailable as error:
+        answered = error.reason not in _NO_ANSWER
+        raise
+    finally:
+        hosts.leave(host, began, answered=answered)
+
+
+_NO_ANSWER = frozenset({"unreachable", "too_slow"})
+
+
+def _request(
+    method: str,
+    url: str,
+    *,
+    data: Mapping[str, str] | None,
+    headers: Mapping[str, str] | None,
+    auth: tuple[str, str] | None,
+    timeout: float,
+    max_bytes: int,
+) -> Answer:
     with _Watch(timeout) as watch:
         try:
             with _session.request(

@@ -78,10 +78,13 @@ def _forget_what_is_in_force():
     """
     from django.utils import translation
 
-    from federation.aws import clock
+    from federation import net
+    from federation.aws import clock, sts
     from federation.flows import provider_documents
     from federation.models import current
 
+    net.hosts.forget()
+    sts.regions_asked.forget()
     current.forget()
     translation.deactivate()  # what the last request of the test before was answered in
     provider_documents._parsed.clear()

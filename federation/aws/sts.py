@@ -29,6 +29,7 @@ from botocore.parsers import ResponseParserError
 from federation.aws import clock
 from federation.aws.partitions import Partition, partition
 from federation.aws.policy import NO_POLICY, SessionPolicy, largest_part
+from federation.bulkhead import Bulkhead
 from federation.errors import AwsError
 from federation.redaction import REDACTED, without_random
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
+PATIENCE_SECONDS = 2.0
 BACKOFFS_BEFORE_NEXT_REGION = 4
 _BACKOFF_FIRST_SECONDS = 0.1
 _BACKOFF_CAP_SECONDS = 2.0
@@ -214,6 +216,7 @@ class _Verdict:
 
 
 _BACKOFF, _RENEW, _NEXT, _FINAL = "backoff", "renew", "next_region", "final"
+_UNREACHABLE = _Verdict(StsUnreachable, _NEXT)  # no answer at all
 _BY_CODE: dict[str, _Verdict] = {
     "AccessDenied": _Verdict(StsAccessDenied, _FINAL),
     "IDPRejectedClaim": _Verdict(StsIdentityRejected, _FINAL),
@@ -251,6 +254,7 @@ def _verdict(code: str, message: str, http_status: int) -> _Verdict:
 
 # --- Clients ----------------------------------------------------------------------------------------
 
+regions_asked = Bulkhead(PATIENCE_SECONDS)
 _lock = threading.Lock()
 _session: boto3.session.Session | None = None
 _clients: dict[tuple[int, str, str], Any] = {}
@@ -422,7 +426,25 @@ def require_right_clock(where: Partition, region: str = "") -> bool:
 
 
 def _attempt(region: str, call: SamlCall | WebIdentityCall) -> Credentials | _Failure:
-    """One call to one region."""
+    """One call to one region; none where others wait for it already, or it has just failed them."""
+    began = regions_asked.enter(region)
+    if began is None:
+        return _not_asked(region)
+    answered = True
+    try:
+        outcome = _ask(region, call)
+        answered = not isinstance(outcome, _Failure) or outcome.verdict is not _UNREACHABLE
+        return outcome
+    finally:
+        regions_asked.leave(region, began, answered=answered)
+
+
+def _not_asked(region: str) -> _Failure:
+    detail = f"{region}: not asked, others wait"
+    return _Failure(_UNREACHABLE, StsUnreachable("sts_unreachable", detail=detail, retry_after=30))
+
+
+def _ask(region: str, call: SamlCall | WebIdentityCall) -> Credentials | _Failure:
     operation, parameters = _parameters(call)
     client = _client(region)
     sent = clock.watch.monotonic()
@@ -442,7 +464,7 @@ def _attempt(region: str, call: SamlCall | WebIdentityCall) -> Credentials | _Fa
     except _NO_ANSWER as error:
         # The region is not well. The name of the exception is all that is kept: the parser's text quotes the answer, which
         # may hold credentials.
-        verdict, code, detail = _Verdict(StsUnreachable, _NEXT), "", f"{region}: {error.__class__.__name__}"
+        verdict, code, detail = _UNREACHABLE, "", f"{region}: {error.__class__.__name__}"
     else:
         _observe(client, answer, sent)
         return _credentials(answer)
@@ -470,7 +492,8 @@ def assume_role(
     `prepare(region)` mints (and audits) a fresh document addressed to that region; it is called once a region, and once
     more in all if AWS finds the document invalid or expired. What AWS may do better next time (throttling, its fetching of
     the issuer's keys) is retried with the same document after a jittered wait: four times, then the next region is tried;
-    in the last region until the deadline. A region that is switched off, cannot be reached or fails (5xx) is left at once.
+    in the last region until the deadline. A region that is switched off, cannot be reached or fails (5xx) is left at once; one
+    that others wait for in vain is passed over.
     Everything else is final.
 
     `deadline_seconds` bounds the start of the last attempt; one that is under way then may take its two timeouts
@@ -482,6 +505,12 @@ def assume_role(
     failed_over: StsError | None = None
     while True:
         region = todo.pop(0)
+        if not regions_asked.is_open(region):
+            # Nothing is minted, and no event written, for a region that would not be asked.
+            if not todo:
+                raise _final(_not_asked(region).error, failed_over)
+            failed_over = failed_over or _not_asked(region).error
+            continue
         call = prepare(region)
         attempt = 0
         while True:

@@ -39,6 +39,7 @@ SHARED_FOR: Final = timedelta(minutes=30)
 REFETCH_AFTER: Final = timedelta(minutes=1)
 # With no copy at all nobody can sign in, so the next try comes sooner, but still not once a request.
 FIRST_FETCH_AFTER: Final = timedelta(seconds=5)
+PATIENCE_SECONDS: Final = 1.0
 
 # alg -> (key type, curve or ""). Everything else is refused, `none` and every HMAC above all (RFC 8725 3.1, 3.2).
 ALGORITHMS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -296,13 +297,15 @@ _T = TypeVar("_T")
 class _Held(Generic[_T]):
     """One cached document: fresh for an hour, kept for seven days while the provider cannot be reached.
 
-    Readers take no lock while the copy is fresh; of those who find it old one fetches, the others go on with it.
+    Readers take no lock while the copy is fresh; of those who find it old one fetches, the others go on with it. Where there is
+    none they wait for the one who fetches, unless that has failed before: a provider that hangs would hold every thread there is.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._copy: tuple[_T, datetime] | None = None
         self._tried_at: datetime | None = None
+        self._has_failed = False
         self._failure = ProviderUnavailable("document_unavailable")
 
     def get(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> _T:
@@ -313,7 +316,7 @@ class _Held(Generic[_T]):
         copy = self._copy
         if copy is not None and abs(now - copy[1]) < FRESH_FOR:
             return copy[0]
-        alone = self._lock.acquire(blocking=copy is None)
+        alone = self._lock.acquire(blocking=copy is None and not self._has_failed)
         try:
             if alone:
                 self._try(fetch, now)
@@ -328,9 +331,12 @@ class _Held(Generic[_T]):
         raise failure.__class__(failure.reason, detail=failure.detail, retry_after=failure.retry_after)
 
     def again(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> _T:
-        """The document, fetched anew unless that was tried within the last minute."""
-        with self._lock:
-            self._try(fetch, now)
+        """The document, fetched anew unless that was tried within the last minute. Another's fetch is waited for, but not long."""
+        if self._lock.acquire(timeout=PATIENCE_SECONDS):
+            try:
+                self._try(fetch, now)
+            finally:
+                self._lock.release()
         return self.get(fetch, now)
 
     def _try(self, fetch: Callable[[], tuple[_T, datetime]], now: datetime) -> None:
@@ -340,7 +346,9 @@ class _Held(Generic[_T]):
         self._tried_at = now
         try:
             self._copy = fetch()
+            self._has_failed = False
         except ProviderUnavailable as error:
+            self._has_failed = True
             wait = int((FIRST_FETCH_AFTER if self._copy is None else REFETCH_AFTER).total_seconds())
             self._failure = error.__class__(error.reason, detail=error.detail, retry_after=wait)
 
