@@ -14,7 +14,7 @@ from typing import Protocol
 
 from federation.identity import Identity
 from federation.mapping.groups import LONGEST_GROUP, GroupIndex, PatternsUnusable, captures
-from federation.mapping.patterns import expression_of
+from federation.mapping.patterns import composed, expression_of, in_any_form
 from federation.mapping.rules import GroupMatch, When
 from federation.said import either, say
 
@@ -188,8 +188,8 @@ class HasAttribute:
         own = facts.identity.attributes.get(self.name, ())
         if not self.fold:
             return next((value for value in own if value in self.values), None)
-        wanted = {value.casefold() for value in self.values}
-        return next((value for value in own if value.casefold() in wanted), None)
+        wanted = {in_any_form(value) for value in self.values}
+        return next((value for value in own if in_any_form(value) in wanted), None)
 
     def answer(self, facts: Facts) -> Answer:
         return Answer.NO if self._fitting(facts) is None else Answer.YES
@@ -285,7 +285,7 @@ def bindings(when: When, facts: Facts) -> tuple[Mapping[str, str], ...]:
         if match.kind != "regex":
             continue
         for group in facts.groups_of(facts.index.number[match]):
-            got = captures(expression_of(match), group)
+            got = captures(expression_of(match), composed(group) if match.fold else group)
             if got:
                 found.append(dict(got))
     return tuple(found)

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 import re2
 
-from federation.mapping.patterns import PatternError, compile_expression, expression_of, required_prefix
+from federation.mapping.patterns import (
+    PatternError,
+    compile_expression,
+    composed,
+    expression_of,
+    in_any_form,
+    required_prefix,
+)
 from federation.mapping.rules import GroupMatch
 
 SET_MEMORY = 512 << 20
@@ -49,7 +56,7 @@ class GroupIndex:
         prefixes: set[str] = set()
         for number, match in enumerate(self.matches):
             if match.kind == "exact" and match.fold:
-                self._in_any_case.setdefault(match.pattern.casefold(), []).append(number)
+                self._in_any_case.setdefault(in_any_form(match.pattern), []).append(number)
             elif match.kind == "exact":
                 self._exact[match.pattern] = number
             elif prefix := required_prefix(match)[:LONGEST_PREFIX]:
@@ -74,9 +81,12 @@ class GroupIndex:
         if exact is not None:
             found.append(exact)
         if self._in_any_case:
-            found += self._in_any_case.get(group.casefold(), ())
+            found += self._in_any_case.get(in_any_form(group), ())
         if self._floating is not None:
             found += self._floating.matching(group)
+            if (other := composed(group)) != group:
+                more = self._floating.matching(other)  # what takes away speaks of the name in its composed form
+                found += [number for number in more if self.matches[number].fold and number not in found]
         if self._prefixed is not None and any(group[:length] in self._prefixes for length in self._lengths):
             found += self._prefixed.matching(group)
         if not found:

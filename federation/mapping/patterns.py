@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
 import re2
 
@@ -73,9 +74,23 @@ def _compiled(pattern: str) -> Any:
     return compiled
 
 
+def composed(text: str) -> str:
+    """`text` in Unicode's composed form (UAX #15, NFC): `ü` is one character, whoever wrote it as two."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def in_any_form(text: str) -> str:
+    """`text` as what takes away compares it: without case, and in one Unicode form.
+
+    Attack, or mishap: a directory writes "Pr\u00fcfer" with two characters for the ü, the mapping with one, and the deny misses them.
+    """
+    return composed(composed(text).casefold())
+
+
 def expression_of(match: GroupMatch) -> str:
-    """The RE2 text of a glob or an expression; group names of a glob's text are literal."""
-    expression = match.pattern if match.kind == "regex" else glob_expression(match.pattern)
+    """The RE2 text of a glob or an expression; group names of a glob's text are literal. With `fold` it is for `composed` names."""
+    pattern = composed(match.pattern) if match.fold else match.pattern
+    expression = pattern if match.kind == "regex" else glob_expression(pattern)
     return f"(?i){expression}" if match.fold else expression
 
 
@@ -125,8 +140,9 @@ def glob_matches(pattern: str, text: str) -> bool:
 def names_group(match: GroupMatch, group: str) -> bool:
     """True if the match names exactly this group: one of each, outside the engine's own sets."""
     if match.kind == "exact":
-        return match.pattern.casefold() == group.casefold() if match.fold else match.pattern == group
-    return compile_expression(expression_of(match)).fullmatch(group) is not None
+        return in_any_form(match.pattern) == in_any_form(group) if match.fold else match.pattern == group
+    text = composed(group) if match.fold else group
+    return compile_expression(expression_of(match)).fullmatch(text) is not None
 
 
 def is_anchored(pattern: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from federation.mapping.patterns import compile_expression, glob_expression, glob_matches, is_glob
+from federation.mapping.patterns import compile_expression, glob_expression, glob_matches, in_any_form, is_glob
 from federation.mapping.reach import Wanted
 from federation.mapping.rolearn import ROLE_SEGMENT, RoleArn, parse_role_arn
 from federation.mapping.rules import Account, AccountSelector, CatalogueRole, Target
@@ -23,11 +23,11 @@ Listing = Mapping[str, CatalogueRole]
 
 
 _Fold = Callable[[str], str]
-"""How two texts are compared: `str` by the letter, `str.casefold` without case."""
+"""How two texts are compared: `str` by the letter, `in_any_form` without case and in one Unicode form."""
 
 
 def selects(selector: AccountSelector | None, account: Account, fold: _Fold = str) -> bool:
-    """True if the selector chooses the account; None chooses every one. `fold`: `str.casefold` for what takes away."""
+    """True if the selector chooses the account; None chooses every one. `fold`: `in_any_form` for what takes away."""
     return selector is None or (
         _named(selector, account, fold)
         and all(_tagged(account, key, values, fold) is not None for key, values in selector.tags.items())
@@ -132,7 +132,7 @@ class CompiledTarget:
         # IAM does not tell role names apart by case. A deny compares likewise, lest "administrator" slip past a deny of
         # "Administrator"; an allow gives exactly what it says. And whoever may tag or name accounts in AWS must not get
         # one of them out of a deny by writing Production for production.
-        self.fold: _Fold = str.casefold if denies else str
+        self.fold: _Fold = in_any_form if denies else str
         self.exact = tuple(role for role in target.roles if not is_glob(role))
         self._exact = frozenset(self.fold(role) for role in self.exact)
         self._glob_texts = frozenset(role for role in target.roles if is_glob(role))
