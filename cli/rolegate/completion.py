@@ -148,7 +148,14 @@ def _roles(last: str) -> list[str]:
     except Failure:
         return []
     wanted = last.lower()
-    labels = [text for text in labels if " " not in text]
+    labels = [text for text in labels if _is_plain(text)]
     return [text for text in labels if text.lower().startswith(wanted)] or [
         text for text in labels if wanted in text.lower()
     ]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a shell reads the word as it stands. Bash and PowerShell put it into the line as it is, and whoever names an account in
+    AWS would have `$(…)` in it run by everybody who completes it.
+    """
+    return text[:1].isalnum() and all(letter.isalnum() or letter in "_.:+=@/-" for letter in text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import http.server
 import json
+import re
 import secrets
 import sys
 import threading
@@ -119,7 +120,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         # As EC2 does it: a request that came through a proxy is not of this machine.
         if not self.server.imds or self.path != _IMDS_TOKEN or "X-Forwarded-For" in self.headers:
             self._refuse(404, "NotFound", "There is no such thing here.")
-        elif not seconds.isdigit() or not 1 <= int(seconds[:6]) <= _LONGEST:
+        # ASCII alone: int() cannot read every digit that there is, and what is longer than six of them is too long anyway.
+        elif not re.fullmatch("[0-9]{1,6}", seconds) or not 1 <= int(seconds) <= _LONGEST:
             self._refuse(400, "BadRequest", f"X-aws-ec2-metadata-token-ttl-seconds must be 1 to {_LONGEST}.")
         else:
             self._answer(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A list younger than this is shown as it is; an older one is asked about with its ETag.
 FRESH_SECONDS = 300
+# It goes into shells and files: `rolegate env` is read by eval.
+_REGION = re.compile(r"[a-z0-9-]{0,40}")
 _ARN = re.compile(r"arn:aws[a-z-]{0,20}:iam::([0-9]{12}):role/([A-Za-z0-9_+=,.@/-]{1,577})")
 
 Role = namedtuple(
@@ -169,13 +171,18 @@ def _rows(document: dict[str, Any]) -> Iterable[Role]:
                     )
                 yield Role(
                     arn, match[1], plain(account.get("name") or match[1], 100), plain(account.get("environment") or "", 40),
-                    plain(role["name"], 600), arn.split(":")[1], plain(account.get("region") or "", 40),
+                    plain(role["name"], 600), arn.split(":")[1], _region(account.get("region")),
                     int(role.get("max_duration") or 0), int(role.get("console_duration") or 0), bool(role.get("needs_approval")),
                 )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotAGateway(
             "The gateway's list of roles is not in a form that this helper knows. Install the helper that belongs to it, from its page /cli/."
         ) from error
+
+
+def _region(said: object) -> str:
+    """The account's region, "" for what can be none."""
+    return said if isinstance(said, str) and _REGION.fullmatch(said) else ""
 
 
 # --- Matching -----------------------------------------------------------------------------------------

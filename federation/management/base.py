@@ -6,6 +6,8 @@ import getpass
 import json
 import secrets
 import socket
+import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,12 +71,39 @@ def tell_applied(out: OutputWrapper, applied: Applied, *, dry_run: bool, as_json
         out.write(f"Revision {result.number} is in force.")
 
 
+class Shown(OutputWrapper):
+    r"""What a command says: to a terminal without anything that is no text. To a file or a program, as it is.
+
+    Attack: a directory's group is called "\x1b]52;…", and the operator who looks at what it would take away has a command of its
+    owner in their clipboard.
+    """
+
+    def write(self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None) -> None:
+        """Django's, but for control and format characters."""
+        super().write(_plain(str(msg)) if self.isatty() else msg, style_func, ending)
+
+
+def _plain(text: str) -> str:
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    unseen = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if c not in "\n\t" and unicodedata.category(c) in unseen else c for c in text
+    )
+
+
 class GatewayCommand(BaseCommand):
     """A command that turns our errors, and those of a database that is away or full, into a sentence and exit status 1, without a
     traceback.
     """
 
     requires_system_checks = [checks.OURS]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        styled = self.stderr.style_func
+        self.stdout, self.stderr = Shown(self.stdout._out), Shown(self.stderr._out)
+        self.stderr.style_func = styled
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run; raises CommandError with the error's code, reason and sentence."""

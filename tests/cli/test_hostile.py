@@ -278,3 +278,18 @@ def test_a_browser_that_does_not_wait_for_its_page(double: GatewayDouble, laptop
         "time.sleep(0.5)\ns.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\ns.close()"
     )
     assert "Signed in" in laptop.run("login", double.url, BROWSER=_opener(laptop, body)).stderr
+
+
+@pytest.mark.parametrize("form", ["env", "fish", "powershell", "file"])
+@pytest.mark.parametrize(
+    "region", ["'; touch pwned; '", "eu-west-1\u2019; calc", "$(id)", ["eu-west-1"], "EU", "x" * 41]
+)
+def test_a_region_that_is_none_is_in_no_line_for_a_shell(
+    double: GatewayDouble, laptop: Laptop, form: str, region: object
+) -> None:
+    """`rolegate env … | Invoke-Expression`: what the gateway calls a region would be run."""
+    double.roles[0]["region"] = region
+    double.sign_in(laptop)
+    text = laptop.run("credentials", "--role", "shop-prod/ReadOnly", "--format", form).stdout
+    assert "SECRET" in text.upper()
+    assert "REGION" not in text.upper()

@@ -92,6 +92,8 @@ def test_imds(double: GatewayDouble, laptop: Laptop) -> None:
     assert _ask(port, "PUT", "/latest/api/token")[0] == 400
     assert _ask(port, "PUT", "/latest/api/token", {**ttl, "X-Forwarded-For": "192.0.2.1"})[0] == 404
     assert _ask(port, "PUT", "/latest/api/token", ttl, host="evil.example")[0] == 403
+    for odd in ("0", "21601", "0000019999999999999", "\xb2", "-1", "1.5", " "):
+        assert _ask(port, "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": odd})[0] == 400
     status, token = _ask(port, "PUT", "/latest/api/token", ttl)
     assert status == 200
     header = {"X-aws-ec2-metadata-token": token.decode()}

@@ -116,3 +116,29 @@ def test_completion(laptop: Laptop) -> None:
     assert complete("credentials", "--format", "f") == ["fish", "file"]
     assert complete("login", "--d") == ["--debug", "--device"]
     assert complete("completion", "z") == ["zsh"]
+
+
+def test_completion_offers_nothing_that_a_shell_would_run(double: GatewayDouble, laptop: Laptop) -> None:
+    """Attack: whoever owns an account calls it so. Bash and PowerShell put the word into the line, and Enter runs it."""
+    evil = [
+        "$(id)",
+        "`id`",
+        "a;id",
+        "a|id",
+        "a&id",
+        "~root",
+        "@{a}",
+        "{a,b}",
+        "a'b",
+        'a"b',
+        "a\\b",
+        "a*",
+        "-x",
+        "#a",
+        "a>b",
+        "!a",
+    ]
+    double.roles = [double.role(name, f"{n:012}", "ReadOnly") for n, name in enumerate(evil)]
+    double.roles.append(double.role("zürich-本番_1.x", "999988887777", "ReadOnly"))
+    laptop.run("roles", "--refresh")
+    assert laptop.run("__complete", "exec", "").stdout.split("\n") == ["zürich-本番_1.x/ReadOnly", ""]
