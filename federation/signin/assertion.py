@@ -24,6 +24,9 @@ from federation.signin.values import MAX_GROUPS, MAX_VALUE, has_unseen
 CLOCK_SKEW = timedelta(seconds=60)
 MAX_VALIDITY = timedelta(minutes=10)
 MAX_FORMAT = 255  # characters of a NameID's format, as the database keeps it
+# Bytes of a person's subject: with format and provider it has to fit into a row of PostgreSQL's index (2,704), which no name does
+# of a thousand characters of three bytes each. A persistent NameID has 256 characters at most (core 8.3.7).
+MAX_SUBJECT = 1_024
 
 BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 UNSPECIFIED = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
@@ -338,13 +341,20 @@ def _subject(values: _Values, name_id: NameId | None, slug: str, claims: ClaimMa
             raise refused(Reason.NAME_ID_MISSING)
         if name_id.format == TRANSIENT:
             raise refused(Reason.NAME_ID_TRANSIENT)
-        return Subject(slug, name_id.format, name_id.value)
+        return _storable(Subject(slug, name_id.format, name_id.value))
     found = values.of(claims.subject)
     if not found:
         raise refused(Reason.SUBJECT_MISSING, claims.subject)
     if len(found) > 1:
         raise refused(Reason.SUBJECT_AMBIGUOUS, claims.subject)
-    return Subject(slug, f"attribute:{claims.subject}", found[0])
+    return _storable(Subject(slug, f"attribute:{claims.subject}", found[0]))
+
+
+def _storable(subject: Subject) -> Subject:
+    """The subject, if the database can keep it as a key. Raises SamlRefused(value_too_long)."""
+    if len(subject.value.encode()) > MAX_SUBJECT:
+        raise refused(Reason.VALUE_TOO_LONG, "subject")
+    return subject
 
 
 class _Values:

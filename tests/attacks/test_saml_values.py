@@ -49,6 +49,7 @@ def test_the_same_mail_is_not_the_same_person():
         (Draft(name_id_format=TRANSIENT), "name_id_transient"),
         (Draft(name_id_attributes=' SPNameQualifier="https://other.example.com"'), "name_id_qualifier"),
         (Draft(name_id="a" * 1_025), "value_too_long"),
+        (Draft(name_id="\u4e00" * 342), "value_too_long"),  # 1,026 bytes: no row of an index
         (Draft(name_id_format="urn:" + "x" * 252), "value_too_long"),
         (Draft(name_id="alice&#10;"), "control_character"),
         (Draft(name_id="ali\u202ece"), "control_character"),
