@@ -10,7 +10,6 @@ from django.db import transaction
 
 from federation.audit.events import Kind, Origin
 from federation.audit.record import record
-from federation.errors import NotSignedIn, PersonDisabled
 from federation.flows.access import Access, decide_anew
 from federation.flows.minting import under_approval
 from federation.models import compiled
@@ -18,8 +17,8 @@ from federation.models.mapping import MappingRevision
 from federation.models.people import Person
 
 
-class _RevisionMovedOn(Exception):
-    """Another revision was published since the decision."""
+class _Changed(Exception):
+    """The person, or the revision in force, is not what the decision was taken on."""
 
 
 def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origin, now: datetime, **data: Any) -> None:
@@ -27,8 +26,8 @@ def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origi
 
     Attack: somebody is disabled, or their sign-ins are ended, after the decision, while STS answers or while another event has
     the head of the log. Whoever reads the log would find that access ended, and then that it was used. So the person is looked
-    at once more where the event gets its place; and where a revision came into force in between, the decision is taken again.
-    Raises NotSignedIn (session_ended, person_unknown), PersonDisabled, what `decide_anew` raises, and what `record` raises.
+    at once more where the event gets its place; where that, or the revision in force, has changed, the decision is taken again.
+    Raises what `decide_anew` raises, and what `record` raises.
     """
     while True:
         try:
@@ -39,7 +38,7 @@ def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origi
                     outcome="ok",
                     origin=origin,
                     now=now,
-                    guard=partial(_refuse_what_ended, access),
+                    guard=partial(_refuse_what_changed, access),
                     channel=channel,
                     person=str(access.person.pk),
                     role_arn=access.grant.role_arn,
@@ -49,25 +48,21 @@ def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origi
                     source_identity=access.person.session_name,
                     **data,
                 )
-        except _RevisionMovedOn:
+        except _Changed:
             # Outside the lock that everybody waits for: reading a large document for the first time takes a second.
             access = decide_anew(access, now=now)
         else:
             return
 
 
-def _refuse_what_ended(access: Access) -> None:
+def _refuse_what_changed(access: Access) -> None:
     """One statement."""
     found = compiled.one(_standing_sql(), compiled.adapt(Person, id=access.person.pk))
     if found is None:
-        raise NotSignedIn("person_unknown")
+        raise _Changed
     active, epoch, revision = found
-    if not active:
-        raise PersonDisabled("person_disabled")
-    if epoch != access.person.session_epoch:
-        raise NotSignedIn("session_ended")
-    if (revision or 0) != access.revision:
-        raise _RevisionMovedOn
+    if not active or (epoch, revision or 0) != (access.person.session_epoch, access.revision):
+        raise _Changed
 
 
 @cache

@@ -12,6 +12,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -423,7 +424,7 @@ def _record(
     *,
     outcome: str = "ok",
     reason: str = "",
-    **more: object,
+    **more: Any,
 ) -> None:
     record(
         Kind.MAPPING_DRAFT,

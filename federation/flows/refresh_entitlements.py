@@ -50,8 +50,8 @@ TASK: Final = "refresh_entitlements"
 FEW: Final = 40
 """People who are worked out one by one: for more of them it is quicker to work out the mapping for everybody."""
 # Raised whenever the same document and the same claims come to give something else than before: the lists of a gateway that is
-# upgraded are worked out anew. 1: a deny finds its people in any case.
-MEANING: Final = 1
+# upgraded are worked out anew. 1: a deny finds its people in any case. 2: and in any Unicode form.
+MEANING: Final = 2
 _NOTES_AT_ONCE: Final = 10_000
 _state = compiled.ByKey(EntitlementState, "id")
 _oldest_notes = compiled.Oldest(AccessChange, most=_NOTES_AT_ONCE)

@@ -78,7 +78,9 @@ class Shown(OutputWrapper):
     owner in their clipboard.
     """
 
-    def write(self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None) -> None:
+    def write(  # type: ignore[override]  # as Django's own
+        self, msg: str = "", style_func: Callable[[str], str] | None = None, ending: str | None = None
+    ) -> None:
         """Django's, but for control and format characters."""
         super().write(_plain(str(msg)) if self.isatty() else msg, style_func, ending)
 
@@ -102,7 +104,9 @@ class GatewayCommand(BaseCommand):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         styled = self.stderr.style_func
-        self.stdout, self.stderr = Shown(self.stdout._out), Shown(self.stderr._out)
+        out: Any = self.stdout._out
+        err: Any = self.stderr._out
+        self.stdout, self.stderr = Shown(out), Shown(err)
         self.stderr.style_func = styled
 
     def execute(self, *args: Any, **options: Any) -> str | None:
