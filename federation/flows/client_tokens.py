@@ -28,7 +28,7 @@ from federation.audit.record import record, record_or_log
 from federation.errors import BadRequest, NotFound, NotSignedIn, RateLimited, RolegateError
 from federation.flows import rate_limits
 from federation.flows.origin import Origin
-from federation.models.clients import AccessToken, RefreshToken, TokenFamily
+from federation.models.clients import AccessToken, AuthorizationCode, RefreshToken, TokenFamily
 from federation.said import say
 
 ACCESS_PREFIX: Final = "rlg_at_"
@@ -267,6 +267,15 @@ def raise_refusal(error: RolegateError, *, origin: Origin, now: datetime) -> NoR
     """Raise what was decided in a transaction that has committed; it weighs more than an honest use (guesses, replays)."""
     rate_limits.count_refusal("token", address=origin.address, now=now)
     raise error
+
+
+def was_given_here(*, code: str, refresh_token: str, now: datetime) -> bool:
+    """Whether this is a code or a refresh token of ours that nobody has used yet: then its presentation is counted apart from what
+    anybody can send (`rate_limits.hit`). It proves nothing else. One statement, none without either.
+    """
+    if refresh_token:
+        return RefreshToken.objects.filter(hash=digest(refresh_token), used_at=None, expires__gt=now).exists()
+    return bool(code) and AuthorizationCode.objects.filter(hash=digest(code), used_at=None, expires__gt=now).exists()
 
 
 # --- Refreshing -------------------------------------------------------------------------------------

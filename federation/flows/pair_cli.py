@@ -54,6 +54,7 @@ from federation.flows.client_tokens import (
     revoke_token,
     rotate,
     scope_of,
+    was_given_here,
 )
 from federation.flows.origin import Origin
 from federation.models.clients import AuthorizationCode, DeviceGrant, WrongUserCode
@@ -98,6 +99,7 @@ __all__ = [
     "revoke_token",
     "rotate",
     "scope_of",
+    "was_given_here",
 ]
 
 CODE_LIFETIME: Final = timedelta(seconds=60)

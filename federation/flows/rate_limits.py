@@ -36,7 +36,8 @@ class Limit:
 
 
 # A whole company signs in behind one NAT at nine in the morning, two requests each, and fetches credentials: the limits
-# of an address stop floods, not people. A refused attempt weighs more, so that forgeries and guesses end far earlier.
+# of an address stop floods, not people. A refused attempt weighs more, so that forgeries and guesses end far earlier. What was
+# begun here is counted apart from the rest: else one colleague's forgeries would be the end of everybody's morning.
 LIMITS: dict[Scope, Limit] = {
     "sign_in": Limit(60, 20, 30_000, refused=10),
     "token": Limit(60, 60, 30_000, refused=10),
@@ -130,25 +131,34 @@ def _network(address: str) -> str:
     return str(parsed)
 
 
-def hit(scope: Scope, *, person: str | None, address: str, now: datetime) -> None:
+def hit(scope: Scope, *, person: str | None, address: str, now: datetime, begun: bool = False) -> None:
     """Count one use and raise RateLimited (with `retry_after` seconds) above the limit. Call outside transactions:
     a refused attempt must count too.
+
+    `begun`: it begins something, or brings back once what was begun here; then it is counted apart from what anybody may send,
+    and from what is refused.
     """
     limit = LIMITS[scope]
     factor = settings.ROLEGATE_RATE_FACTOR
     if person:
         _check(scope, f"person {person}", limit.person * factor, limit, now)
     if address:
-        _check(scope, f"address {_network(address)}", limit.address * factor, limit, now)
+        _check(scope, _of_address(address, begun=begun), limit.address * factor, limit, now)
 
 
-def hit_and_ask(scope: Scope, *, address: str, now: datetime, question: compiled.Statement) -> compiled.Answer:
+def hit_and_ask(
+    scope: Scope, *, address: str, now: datetime, question: compiled.Statement, begun: bool = False
+) -> compiled.Answer:
     """`hit` by an address, and in the same round trip a question that only reads. Returns its answer; raises as `hit`."""
     if not address:
         return compiled.ask(question)[0]
     limit = LIMITS[scope]
     most = limit.address * settings.ROLEGATE_RATE_FACTOR
-    return _check(scope, f"address {_network(address)}", most, limit, now, beside=[question])[0]
+    return _check(scope, _of_address(address, begun=begun), most, limit, now, beside=[question])[0]
+
+
+def _of_address(address: str, *, begun: bool) -> str:
+    return f"address {_network(address)}{' begun' if begun else ''}"
 
 
 def count_refusal(scope: Scope, *, address: str, now: datetime) -> None:
@@ -156,4 +166,4 @@ def count_refusal(scope: Scope, *, address: str, now: datetime) -> None:
     limit = LIMITS[scope]
     if address and limit.refused > 1:
         slot = int(now.timestamp() // limit.seconds)
-        _count(_key(scope, f"address {_network(address)}"), slot, limit.refused - 1)
+        _count(_key(scope, _of_address(address, begun=False)), slot, limit.refused - 1)

@@ -12,7 +12,8 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -125,19 +126,15 @@ def begin(provider_slug: str, *, next_path: str, binding: str, origin: Origin, n
     Raises UnknownProvider, ProviderUnavailable, RateLimited; each is in the audit log.
     """
     try:
-        started = _begin(_counted(origin, now), provider_slug, next_path, binding, now)
+        question = current.newest()
+        in_force = rate_limits.hit_and_ask("sign_in", address=origin.address, now=now, question=question, begun=True)
+        started = _begin(current.mapping(in_force), provider_slug, next_path, binding, now)
     except RolegateError as error:
         _refused(error, provider_slug, origin, now)
         raise
     if secrets.randbelow(PURGE_ONE_IN) == 0:
         purge.purge_some_sign_in_states(now=now)
     return started
-
-
-def _counted(origin: Origin, now: datetime) -> current.CurrentMapping:
-    """The mapping in force, once this attempt is counted. One round trip. Raises RateLimited, MappingUnreadable."""
-    question = current.newest()
-    return current.mapping(rate_limits.hit_and_ask("sign_in", address=origin.address, now=now, question=question))
 
 
 def _begin(mapping: current.CurrentMapping, provider_slug: str, next_path: str, binding: str, now: datetime) -> Begin:
@@ -151,10 +148,9 @@ def _begin(mapping: current.CurrentMapping, provider_slug: str, next_path: str, 
     )
     if provider.saml is not None:
         metadata = provider_documents.saml_metadata(provider, now=now)
-        # RelayState is a random handle, never a URL: an open redirect has nothing to carry it.
-        relay_state = secrets.token_urlsafe(24)
+        # RelayState is the request's own id, never a URL: an open redirect has nothing to carry it.
         request = saml.authn_request(
-            service_provider(provider.slug, mapping), metadata, provider, relay_state=relay_state, now=now
+            service_provider(provider.slug, mapping), metadata, provider, relay_state="", now=now
         )
         state.key = _state_key(provider.slug, "saml", request.id)
         url = request.url
@@ -186,6 +182,62 @@ def _refused(error: RolegateError, provider_slug: str, origin: Origin, now: date
         log.error("sign_in_alert", provider=slug, reason=error.reason, address=origin.address)
     agent = origin.user_agent
     record_refusal(Kind.SIGN_IN, error, actor=f"{slug}:?", origin=origin, now=now, provider=slug, user_agent=agent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A sign-in that was begun here, by the key of its state: whether it waits for its answer, has time left, and whether nothing
+    that came with its id has been refused yet.
+    """
+
+    key: str
+    waits: bool
+    in_time: bool
+    is_clean: bool
+
+
+def _begun_by(key: str, now: datetime) -> compiled.Statement:
+    what = "received_at IS NULL, expires_at > %s, relay_state = ''"
+    sql = f"SELECT {what} FROM {compiled.table(SignInState)} WHERE key = %s"  # noqa: S608  ours
+    return sql, compiled.adapt(SignInState, expires_at=now, key=key)
+
+
+def _begun(key: str, answer: compiled.Answer) -> _Begun | None:
+    """What the answer to `_begun_by` says; None: nothing was begun under this key."""
+    return _Begun(key, *map(bool, answer.rows[0])) if answer.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What was looked at once when an answer came in: the mapping in force, and the sign-in that it says to answer."""
+
+    mapping: current.CurrentMapping
+    begun: _Begun | None
+
+
+@contextmanager
+def _answering(provider_slug: str, protocol: str, handle: str, origin: Origin, now: datetime) -> Iterator[_Looked]:
+    """Count an answer of a provider against its address; record what is refused inside the block.
+
+    `handle`: the RelayState or state that came with it. Where that is of a sign-in that waits for its answer, it is counted with what
+    is begun here, and not with what anybody can send: whoever floods the gateway with forgeries keeps nobody out who shares their
+    address. Once: what comes with it again after a refusal is counted with the forgeries. It proves nothing else.
+    """
+    key = _state_key(provider_slug, protocol, handle)
+    found, in_force = compiled.ask(_begun_by(key, now), current.newest())
+    begun = _begun(key, found)
+    apart = begun is not None and begun.waits and begun.in_time and begun.is_clean
+    try:
+        rate_limits.hit("sign_in", person=None, address=origin.address, now=now, begun=apart)
+        yield _Looked(current.mapping(in_force), begun)
+    except RolegateError as error:
+        if apart and not isinstance(error, RateLimited):
+            SignInState.objects.filter(key=key).update(relay_state=_REFUSED_ONCE)
+        _refused(error, provider_slug, origin, now)
+        raise
+
+
+_REFUSED_ONCE = "refused"
 
 
 def _using_once(verified: Verified) -> compiled.Statement:
@@ -330,11 +382,8 @@ def receive_saml(
 
     Raises SamlRefused and the other sign-in errors; each is in the audit log with its precise reason.
     """
-    try:
-        return _receive_saml(_counted(origin, now), provider_slug, saml_response, now)
-    except RolegateError as error:
-        _refused(error, provider_slug, origin, now)
-        raise
+    with _answering(provider_slug, "saml", relay_state, origin, now) as looked:
+        return _receive_saml(looked, provider_slug, saml_response, now)
 
 
 def refuse_unreadable(
@@ -354,7 +403,8 @@ def refuse_unreadable(
     return error
 
 
-def _receive_saml(mapping: current.CurrentMapping, provider_slug: str, saml_response: str, now: datetime) -> Received:
+def _receive_saml(looked: _Looked, provider_slug: str, saml_response: str, now: datetime) -> Received:
+    mapping = looked.mapping
     provider = mapping.provider(provider_slug)
     if provider.saml is None:
         raise SamlRefused("not_a_saml_provider")
@@ -363,13 +413,15 @@ def _receive_saml(mapping: current.CurrentMapping, provider_slug: str, saml_resp
     answered: list[str] = []
 
     def is_outstanding(request_id: str) -> bool:
-        found = _request_by_key(_state_key(provider.slug, "saml", request_id), now)
-        if found is None:
+        key = _state_key(provider.slug, "saml", request_id)
+        begun = looked.begun
+        if begun is None or begun.key != key:  # the RelayState was not the request's id
+            begun = _begun(key, compiled.ask(_begun_by(key, now))[0])
+        if begun is None:
             return False
-        waits, in_time = found
-        if not waits:
+        if not begun.waits:
             answered.append(request_id)
-        return waits and in_time
+        return begun.waits and begun.in_time
 
     try:
         verified = saml.verify_response(
@@ -412,13 +464,6 @@ def _receive_saml(mapping: current.CurrentMapping, provider_slug: str, saml_resp
             )
     provider_keys.note_use(provider.slug, verified.signed_by, now=now)
     return Received(code, provider.slug, unsolicited=not verified.in_response_to)
-
-
-def _request_by_key(key: str, now: datetime) -> tuple[bool, bool] | None:
-    """Of the request with this key, whether it still waits for its answer, and whether there is time left; None: unknown."""
-    sql = f"SELECT received_at IS NULL, expires_at > %s FROM {compiled.table(SignInState)} WHERE key = %s"  # noqa: S608  ours
-    found = compiled.one(sql, compiled.adapt(SignInState, expires_at=now, key=key))
-    return (bool(found[0]), bool(found[1])) if found else None
 
 
 def _answer(key: str, answer: dict[str, Any], verified: Verified, now: datetime) -> None:
@@ -565,11 +610,8 @@ def complete_oidc(
 
     Raises OidcRefused and the other sign-in errors; each is in the audit log with its precise reason.
     """
-    try:
-        return _complete_oidc(_counted(origin, now), provider_slug, params, binding, origin=origin, now=now)
-    except RolegateError as error:
-        _refused(error, provider_slug, origin, now)
-        raise
+    with _answering(provider_slug, "oidc", params.get("state", ""), origin, now) as looked:
+        return _complete_oidc(looked.mapping, provider_slug, params, binding, origin=origin, now=now)
 
 
 def _complete_oidc(

@@ -50,7 +50,8 @@ class SignInState(models.Model):
     `key` is the SHA-256 of what travels (SAML request id or OIDC state). `binding` is the SHA-256 of the browser's
     binding cookie: an answer that another browser brings is login CSRF. `code` is the SHA-256 of the one-use code
     that carries a verified SAML sign-in from the cross-site POST to the same-site GET. `identity` is what it proved, kept
-    until then; `subject` the digest of whose it is (identity.Subject), for ending what is on its way.
+    until then; `subject` the digest of whose it is (identity.Subject), for ending what is on its way. `relay_state`: "" until an
+    answer that came with the request's id, or with the state, was refused.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)

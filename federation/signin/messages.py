@@ -94,7 +94,8 @@ def _key_descriptor(role: Element, use: str, pem: str) -> Element:
 def authn_request(
     sp: ServiceProvider, idp: IdpMetadata, provider: IdentityProvider, *, relay_state: str, now: datetime
 ) -> AuthnRequest:
-    """A request for authentication by redirect (profiles 4.1.4.1). `relay_state`: at most 80 bytes, opaque.
+    """A request for authentication by redirect (profiles 4.1.4.1). `relay_state`: at most 80 bytes, opaque; "" for the request's own
+    id, by which whoever posts the answer shows that it is to something that was begun here.
 
     Signed unless the provider's settings switch that off and its metadata does not ask for it. Asks for no NameID
     format: several providers refuse one that they do not have.
@@ -105,7 +106,8 @@ def authn_request(
     etree.SubElement(root, SAMLP + "NameIDPolicy", {"AllowCreate": "true"})
     signed = idp.want_authn_requests_signed or provider.saml is None or provider.saml.sign_requests
     return AuthnRequest(
-        root.get("ID", ""), _redirect(idp.sso_redirect_url, "SAMLRequest", root, relay_state, sp, signed=signed)
+        root.get("ID", ""),
+        _redirect(idp.sso_redirect_url, "SAMLRequest", root, relay_state or root.get("ID", ""), sp, signed=signed),
     )
 
 

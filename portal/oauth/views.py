@@ -46,7 +46,10 @@ def token(request: HttpRequest) -> HttpResponse:
     """The token endpoint (RFC 6749 section 3.2)."""
 
     def answer(made: Request) -> Any:
-        rate_limits.hit("token", person=None, address=made.origin.address, now=made.now)
+        ours = pair_cli.was_given_here(
+            code=made.form.get("code", ""), refresh_token=made.form.get("refresh_token", ""), now=made.now
+        )
+        rate_limits.hit("token", person=None, address=made.origin.address, now=made.now, begun=ours)
         return _SERVER.create_token_response(made)
 
     return _protocol(request, answer)

@@ -106,10 +106,10 @@ def test_a_changed_request_does_not_verify():
         opened(request().url.replace("RelayState=state-1", "RelayState=state-2"))
 
 
-def test_an_address_with_a_query_and_no_relay_state():
+def test_an_address_with_a_query_and_the_requests_own_id_as_relay_state():
     sent = request(kit.idp_metadata(sso_redirect_url="https://idp.example.com/sso?tenant=1"), relay_state="")
     assert sent.url.startswith("https://idp.example.com/sso?tenant=1&SAMLRequest=")
-    assert "RelayState" not in opened(sent.url)[1]
+    assert opened(sent.url)[1]["RelayState"] == sent.id
 
 
 def test_signing_can_be_switched_off_unless_the_provider_asks_for_it():
