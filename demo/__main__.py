@@ -22,6 +22,7 @@ from demo import check, estate
 from demo.aws.server import LocalAws
 from demo.cast import CAST
 from demo.company import accounts, furnish, past
+from demo.company.directory import CompanyDirectory
 from demo.company.people import HEADCOUNT, PASSWORD, everybody
 from demo.idp.oidc_views import OidcClient
 from demo.idp.server import CorporateIdp
@@ -37,6 +38,7 @@ ISSUER = f"{GATEWAY}/issuer"
 FOREIGN_PREFIXES = ("ROLEGATE_", "AWS_", "DJANGO_")
 FOREIGN = frozenset({"DATABASE_URL", "REDIS_URL"})
 WATCH_SECONDS = 0.5
+DIRECTORY_TOKEN = "directory_token"  # the file's name
 
 
 def kept_secret(name: str) -> str:
@@ -122,10 +124,23 @@ def seed_history(manage: list[str], env: dict[str, str]) -> dict[str, str]:
     if not told.exists():
         document.write_text(json.dumps(past.history()))
         said = run("Writing ninety days of history", [*manage, "seed_history", str(document)], env, fine=(0, 3))
-        told.write_text(said if said.startswith("{") else "{}")
-        if not said.startswith("{"):
+        if said.startswith("{"):
+            seeded = json.loads(said)
+            keep(DIRECTORY_TOKEN, seeded["directory_token"])
+            told.write_text(json.dumps(seeded["last_used"]))
+        else:
+            told.write_text("{}")
             print("  This gateway was used before there was a history: delete var/demo to have one.")
     return dict(json.loads(told.read_text()))
+
+
+def company_directory(manage: list[str], env: dict[str, str]) -> CompanyDirectory:
+    """The company's directory, with the token that came with the history, or a new one where there is none. Raises DemoFailed."""
+    path = VAR / DIRECTORY_TOKEN
+    if not path.exists():
+        create = [*manage, "tokens", "create", f"directory-{secrets.token_hex(3)}", "--scope", "scim:corp"]
+        keep(DIRECTORY_TOKEN, run("Making the directory's token", create, env))
+    return CompanyDirectory(GATEWAY, path.read_text().strip(), everybody())
 
 
 def read_catalogue(manage: list[str], env: dict[str, str]) -> None:
@@ -172,6 +187,10 @@ def start(undo: list[Callable[[], None]]) -> tuple[list[Child], dict[str, str]]:
     estate.furnish(aws, ISSUER)
     furnish.furnish(aws, ISSUER, last_used, datetime.now(UTC))
     read_catalogue(manage, env)
+    directory = company_directory(manage, env)
+    undo.append(directory.stop)
+    directory.push()
+    directory.start()
     run("Working out who has which role", [*manage, "refresh", "entitlements"], env)
     run("Examining the roles' trust policies", [*manage, "refresh", "findings"], env)
     worker = Child(
@@ -221,6 +240,10 @@ def banner() -> str:
     rolegate login {GATEWAY}
     rolegate configure
     aws --endpoint-url {aws} --profile shop-prod-ReadOnly s3 ls
+
+  The company's directory pushes people and groups by SCIM. This morning it
+  wants to disable three departments at once: that waits for Carol, under
+  Held answers, with what it would mean.
 
   A role that you make in an account's IAM (as Carol, called shop-something,
   in shop-dev) is Alice's within two minutes: the worker reads the accounts.

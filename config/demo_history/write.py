@@ -6,7 +6,8 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -17,6 +18,7 @@ from django.db import transaction
 from config.demo_history import requests
 from config.demo_history.company import Claims, Company, Revision
 from config.demo_history.days import COMMAND_LINE, Days, InForce, Known, known
+from config.demo_history.directory import Pushed
 from federation.audit.events import Kind, Origin
 from federation.audit.record import Entry, record_all
 from federation.flows import background, digest_audit, rotate_keys
@@ -43,8 +45,16 @@ class HistoryRefused(RuntimeError):
     """Not a demo, or a gateway that has been used: nothing was written. The text is a sentence."""
 
 
-def seed(company: Company) -> dict[str, datetime]:
-    """All of it, or nothing. Returns when each role was last used. Raises HistoryRefused, and whatever the flows raise."""
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What the demo goes on with: role ARN -> when it was last used, and the secret of the directory's token ("": it has none)."""
+
+    last_used: Mapping[str, datetime]
+    directory_token: str = field(repr=False)
+
+
+def seed(company: Company) -> Seeded:
+    """All of it, or nothing. Raises HistoryRefused, and whatever the flows raise."""
     if not getattr(settings, "ROLEGATE_DEMO", False):
         raise HistoryRefused("A made-up past is for the demo alone.")
     with transaction.atomic():
@@ -59,7 +69,7 @@ class _Writer:
         self.people = [known(employee) for employee in company.employees]
         self.by_login = {one.employee.login: one for one in self.people}
 
-    def write(self) -> dict[str, datetime]:
+    def write(self) -> Seeded:
         self._organization()
         self._rows_of_people()
         revisions = [
@@ -69,19 +79,20 @@ class _Writer:
         days = Days(self.company, self.people, revisions)
         entries = days.entries() + self._pairings()
         entries.sort(key=lambda entry: entry.now)
-        self._in_order_of_time(entries)
+        directory = Pushed(self.company, revisions)
+        self._in_order_of_time(entries, directory.milestones(self.by_login["carol"].actor))
         self._last_claims()
         self._marks(days)
         self._open_sessions()
         self._runs()
         digest_audit.digest()  # the charts need not wait for the worker
         current.forget()
-        return days.last_used
+        return Seeded(days.last_used, directory.secret)
 
-    def _in_order_of_time(self, entries: Sequence[Entry]) -> None:
-        """The days' events, and between them what the flows themselves do and record."""
+    def _in_order_of_time(self, entries: Sequence[Entry], pushed: Sequence[requests.Milestone]) -> None:
+        """The days' events, and between them what the flows themselves do and record. `pushed`: what the directory says."""
         done = 0
-        for at, act in sorted(self._milestones(), key=lambda milestone: milestone[0]):
+        for at, act in sorted([*self._milestones(), *pushed], key=lambda milestone: milestone[0]):
             until = done
             while until < len(entries) and entries[until].now < at:
                 until += 1

@@ -16,7 +16,7 @@ from demo.company.people import lives
 from demo.idp.messages import PERSISTENT
 
 DAYS: Final = 90
-# (days ago, author, comment, rules that it added, text replaced in what came before). Told backwards from demo/mapping.yaml.
+# (days ago, author, comment, rules and `sections:` that it added, text replaced in what came before). Told backwards from demo/mapping.yaml.
 _CHANGES: Final[tuple[tuple[int, str, str, tuple[str, ...], tuple[tuple[str, str], ...]], ...]] = (
     (90, "carol", "First mapping: taken over from the old sign-in scripts", (), ()),
     (83, "carol", "Data people get the lake and the warehouse", ("data-people-work-on-data", "analysts-query-the-warehouse"), ()),
@@ -24,6 +24,7 @@ _CHANGES: Final[tuple[tuple[int, str, str, tuple[str, ...], tuple[tuple[str, str
         71, "heidi", "Search and mobile move off their shared account",
         ("search-team-works-on-its-accounts", "mobile-team-works-on-its-accounts"), (),
     ),
+    (63, "carol", "The directory says who has left, without waiting for their next sign-in", ("directories:",), ()),
     (58, "carol", "Contractors never in production (audit finding 2)", ("no-contractors-in-production",), ()),
     (
         44, "heidi", "On call operates production, with a second factor",
@@ -40,13 +41,17 @@ _CHANGES: Final[tuple[tuple[int, str, str, tuple[str, ...], tuple[tuple[str, str
 )  # fmt: skip
 
 
-def without_rules(text: str, names: Iterable[str]) -> str:
-    """The mapping document without these rules, and without the comment right above each. Raises ValueError for one that is not there."""
+def without(text: str, names: Iterable[str]) -> str:
+    """The mapping document without these rules, or sections (`name:`), and without the comment right above each.
+
+    Raises ValueError for one that is not there.
+    """
     for name in names:
-        block = re.compile(rf"(?:^  #.*\n)*^  - name: {re.escape(name)}\n(?:^    .*\n)+\n?", re.MULTILINE)
-        text, found = block.subn("", text)
+        rule = rf"(?:^  #.*\n)*^  - name: {re.escape(name)}\n(?:^    .*\n)+\n?"
+        section = rf"(?:^#.*\n)*^{re.escape(name)}\n(?:^ .*\n)+\n?"
+        text, found = re.subn(section if name.endswith(":") else rule, "", text, flags=re.MULTILINE)
         if found != 1:
-            raise ValueError(f"demo/mapping.yaml has the rule {name} {found} times.")
+            raise ValueError(f"demo/mapping.yaml has {name} {found} times.")
     return text
 
 
@@ -55,7 +60,7 @@ def revisions() -> list[dict[str, Any]]:
     text, found = estate.MAPPING.read_text(), []
     for days, author, comment, added, replaced in reversed(_CHANGES):
         found.append({"days": days, "author": author, "comment": comment, "text": text})
-        text = without_rules(text, added)
+        text = without(text, added)
         for before, after in replaced:
             text = text.replace(after, before)
     return found[::-1]

@@ -263,9 +263,9 @@ def hold_departures(channel: Channel, user_ids: Iterable[str], group_ids: Iterab
     if not why:
         return False
     key = f"{HELD_BULK}{slug}"
-    both: Difference[str] = Difference(
-        (), (), tuple(sorted((*people.removed, *named))), unchanged=people.unchanged + others.unchanged
-    )
+    # "72 of 293": of people where people go, of groups where groups go.
+    stay = sum(one.unchanged for one in (people, others) if one.removed)
+    both: Difference[str] = Difference((), (), tuple(sorted((*people.removed, *named))), unchanged=stay)
     sources.attempted(key, now=channel.now)
     try:
         sources.stop(

@@ -100,7 +100,7 @@ def test_the_company_has_six_hundred_roles_that_the_gateway_reads():
 
 @pytest.mark.parametrize("rule", [rule["name"] for rule in DOCUMENT["mapping"]])
 def test_a_rule_can_be_taken_out_of_the_text(rule):
-    text = past.without_rules(estate.MAPPING.read_text(), [rule])
+    text = past.without(estate.MAPPING.read_text(), [rule])
     names = [left["name"] for left in yaml.safe_load(text)["mapping"]]
     assert names == [other["name"] for other in DOCUMENT["mapping"] if other["name"] != rule]
 

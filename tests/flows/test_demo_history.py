@@ -11,15 +11,17 @@ from config.demo_history.days import Days, InForce, known
 from config.demo_history.write import HistoryRefused, seed
 from demo.company import past
 from federation.audit import record as audit
-from federation.audit.events import Kind
+from federation.audit.events import Kind, Origin
 from federation.errors import AccessDenied, SamlRefused
-from federation.flows import issue_credentials, open_console, sign_in
+from federation.flows import issue_credentials, open_console, service_tokens, sign_in
 from federation.flows.doctor import background
 from federation.flows.doctor.findings import State
 from federation.mapping.document import parse
 from federation.mapping.engine import compile_mapping
 from federation.models import (
     AuditEvent,
+    DirectoryUser,
+    HeldAnswer,
     MappingRevision,
     PastClaims,
     Person,
@@ -27,6 +29,7 @@ from federation.models import (
     TokenFamily,
     current,
 )
+from federation.models.directory import look_up
 from tests import cast
 
 PEOPLE = 30
@@ -48,7 +51,7 @@ def demo(settings, gateway_keys, monkeypatch):
 
 
 def test_the_past_is_whole_and_the_chain_holds(demo, document):
-    last_used = seed(made_up.read(document, SATURDAY))
+    last_used = seed(made_up.read(document, SATURDAY)).last_used
     assert audit.verify() == []
     events = AuditEvent.objects.order_by("seq")
     moments = list(events.values_list("at", flat=True))
@@ -63,7 +66,7 @@ def test_the_past_is_whole_and_the_chain_holds(demo, document):
         ("console", "ok"),
         ("revoked", "ok"),
     } <= kinds
-    assert MappingRevision.objects.count() == len(document["revisions"]) == 10
+    assert MappingRevision.objects.count() == len(document["revisions"]) == 11
     assert MappingRevision.objects.latest("number").text == past.estate.MAPPING.read_text()
     used = set(
         events.filter(kind__in=["console", "credentials"], outcome="ok").values_list("data__role_arn", flat=True)
@@ -73,6 +76,34 @@ def test_the_past_is_whole_and_the_chain_holds(demo, document):
         assert event.data["revision"] == max(
             revision.number for revision in MappingRevision.objects.filter(published_at__lte=event.at)
         )
+
+
+def test_the_directory_has_pushed_who_is_there_and_tells_who_comes_moves_and_goes(demo, document):
+    """As a directory that has pushed all along: today's people in today's groups, who has left inactive, in their time's events."""
+    company = made_up.read(document, SATURDAY)
+    secret = seed(company).directory_token
+    service = service_tokens.authenticate(secret, origin=Origin("r", "192.0.2.1", ""), now=SATURDAY)
+    assert (service.kind, service.of) == ("scim", "corp")
+    (directory,) = current.mapping().document.directories
+    names = [one.subject.value for one in company.employees]
+    entries = look_up(directory.slug, names, subject_column="external_id", group_column="display_name")
+    loaded = min(row.created_at for row in DirectoryUser.objects.all())
+    for one in company.employees:
+        entry = entries[one.subject.value]
+        gone_before = one.left is not None and one.left < loaded
+        assert (entry.known == 1) is not gone_before, one.login
+        assert entry.active is (one.left is None), one.login
+        if one.left is None:
+            assert entry.groups == frozenset(one.claims[-1].groups), one.login
+    moved = AuditEvent.objects.filter(kind="directory.group", data__change="changed")
+    assert {event.at.date() for event in moved} >= {company.employee("alice").claims[-1].since.date()}
+    assert not HeldAnswer.objects.exists()
+
+
+def test_a_past_without_a_directory_has_no_token(demo, document):
+    early = [one for one in document["revisions"] if one["days"] > 63]
+    assert seed(made_up.read({**document, "revisions": early}, SATURDAY)).directory_token == ""
+    assert not DirectoryUser.objects.exists()
 
 
 def test_background_work_went_well_until_the_worker_of_today_is_there(demo, document, settings):

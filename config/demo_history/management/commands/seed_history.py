@@ -15,7 +15,7 @@ from config.demo_history.write import HistoryRefused, seed
 
 
 class Command(BaseCommand):
-    """Prints, as JSON, what the local AWS is told: when each role was last used."""
+    """Prints, as JSON, what the demo goes on with: when each role was last used, for the local AWS, and the directory's token."""
 
     help = "DEMO ONLY: write ninety made-up days into a gateway that has never been used."
 
@@ -25,8 +25,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             company = read(json.loads(Path(options["file"]).read_text(encoding="utf-8")), timezone.now())
-            last_used = seed(company)
+            seeded = seed(company)
         except HistoryRefused as error:
             self.stderr.write(f"{error}")
             sys.exit(3)
-        self.stdout.write(json.dumps({arn: at.isoformat() for arn, at in sorted(last_used.items())}))
+        last_used = {arn: at.isoformat() for arn, at in sorted(seeded.last_used.items())}
+        self.stdout.write(json.dumps({"last_used": last_used, "directory_token": seeded.directory_token}))
