@@ -63,10 +63,15 @@ def _lines(impact: Impact, second_person: Sequence[SecondPersonCode], never_sign
             yield from (f"  - {_safe(change.person.label)} ({change.person.key}): {right}" for right in change.lost)
         if len(impact.rights) > _ROLES:
             yield f"  … and {len(impact.rights) - _ROLES:,} more people"
-    if impact.findings:
+    findings = impact.findings
+    if not impact.people:
+        # A gateway that is new: of every rule the same would be said, and of none is it news.
+        findings = tuple(finding for finding in findings if finding.code != "matches_nobody")
+        yield "  Nobody is known yet: whom rules match is told once people have signed in, or a directory lists them."
+    if findings:
         yield ""
         yield "Rules to look at:"
-        ordered = sorted(impact.findings, key=lambda finding: not finding.is_new)
+        ordered = sorted(findings, key=lambda finding: not finding.is_new)
         for finding in ordered[:_FINDINGS]:
             new = "new: " if finding.is_new else ""
             yield f"  {new}{_safe(finding.rule)} (line {finding.line}): {_safe(finding.sentence)}"

@@ -358,3 +358,15 @@ def test_the_reach_of_both_documents_is_asked_for_once():
 
 def test_nobodys_access_changes_is_said():
     assert "Nobody's access changes." in as_text(assessed(READ, READ))
+
+
+def test_where_nobody_is_known_yet_that_is_said_once_and_not_of_each_rule():
+    """The first document of a new gateway: a line for each of its rules would bury what is wrong with one."""
+    rules = READ + "- {name: nowhere, when: {groups: [a]}, allow: {roles: [R], accounts: [sand-*]}}\n"
+    catalogue = {account: {} for account in (PROD, STAGING, DEV)}
+    text = as_text(assessed("", rules, [], catalogue))
+    assert text.count("Nobody is known yet") == 1
+    assert "matches nobody" not in text
+    known = as_text(assessed("", rules, [somebody(identity("x"))], catalogue))
+    assert "Nobody is known yet" not in known
+    assert known.count("It matches nobody of today's people.") == 1  # the other is about her
