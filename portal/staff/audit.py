@@ -21,6 +21,7 @@ from federation.flows import verify_audit
 from federation.mapping.capabilities import Capability
 from federation.models.audit import AuditEvent
 from federation.queries import audit_export, audit_log, background
+from federation.queries.activity import account_names
 from federation.queries.mapping import called
 from portal.staff import listing
 from portal.staff.guard import actor_of, staff
@@ -53,8 +54,8 @@ def _wanted(parameters: Any) -> audit_log.AuditSearch:
 
 def _lines(events: Any) -> list[tuple[AuditEvent, str]]:
     shown = list(events)
-    names = called(event.actor for event in shown)
-    return [(event, sentence(event, names)) for event in shown]
+    names, accounts = called(event.actor for event in shown), account_names()
+    return [(event, sentence(event, names, accounts)) for event in shown]
 
 
 @staff(Capability.SEE_AUDIT)
@@ -112,7 +113,7 @@ def event(request: HttpRequest, seq: int) -> HttpResponse:
     whole = {"seq": found.seq, **content(found), "mac": found.mac}
     context = {
         "event": found,
-        "sentence": sentence(found, called([found.actor])),
+        "sentence": sentence(found, called([found.actor]), account_names()),
         "json": json.dumps(whole, indent=2, ensure_ascii=False, sort_keys=True),
     }
     return page(request, "staff/_audit_json.html" if is_partial(request) else "staff/audit_event.html", context)

@@ -90,8 +90,13 @@ _COUNTING: Final[Mapping[tuple[str, str], tuple[str, Callable[[int], str]]]] = {
 }
 
 
-def sentence(event: AuditEvent, names: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The event in words. Its parts come from outside: the template escapes them. `names`: actor -> what people call them."""
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def sentence(event: AuditEvent, names: Mapping[str, str] = _NONE, accounts: Mapping[str, str] = _NONE) -> str:
+    """The event in words. Its parts come from outside: the template escapes them. `names`: actor -> what people call them;
+    `accounts`: id -> name, of those that are known today.
+    """
     template = _template(event)
     if template is None:
         known = {
@@ -102,7 +107,7 @@ def sentence(event: AuditEvent, names: Mapping[str, str] = MappingProxyType({}))
         if event.reason:
             return gettext("{actor}: {kind}, {outcome}: {reason}.").format(**known, reason=event.reason)
         return gettext("{actor}: {kind}, {outcome}.").format(**known)
-    words: defaultdict[str, str] = defaultdict(lambda: "?", _words(event))
+    words: defaultdict[str, str] = defaultdict(lambda: "?", _words(event, accounts))
     words["actor"] = names.get(event.actor) or words["actor"]
     # No attribute or index of a value can be named: the templates are ours, and every value is text.
     return str(template).format_map(words)
@@ -116,10 +121,18 @@ def _template(event: AuditEvent) -> str | Promise | None:
     return _SENTENCES.get((event.kind, event.outcome)) or _SENTENCES.get((event.kind, ""))
 
 
-def _words(event: AuditEvent) -> dict[str, Any]:
-    words = {name: _text(value) for name, value in event.data.items()}
-    if isinstance(arn := event.data.get("role_arn"), str):
-        words["role"] = _role(arn)
+def _words(event: AuditEvent, accounts: Mapping[str, str]) -> dict[str, Any]:
+    data = event.data
+    words = {name: _text(value) for name, value in data.items()}
+    if isinstance(arn := data.get("role_arn"), str):
+        words["role"] = _role(arn, accounts)
+    if isinstance(arns := data.get("roles"), list):
+        words["roles"] = _text([_role(str(one), accounts) for one in arns])
+    if isinstance(number := data.get("account"), str):
+        words["account"] = _account(number, accounts)
+    if isinstance(source := data.get("source"), str):
+        kind, colon, key = source.partition(":")
+        words["source"] = kind + colon + _account(key, accounts) if kind == "account" else _text(source)
     return {**words, "actor": event.actor or gettext("somebody"), "reason": event.reason or "?"}
 
 
@@ -127,8 +140,16 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value[:5])) if isinstance(value, list) else str(value)[:200]
 
 
-def _role(arn: str) -> str:
+def _account(number: str, accounts: Mapping[str, str]) -> str:
+    """Name and number: people know the one, AWS and tickets the other."""
+    name = accounts.get(number, "")
+    return f"{name} ({number})" if name and name != number else number[:200]
+
+
+def _role(arn: str, accounts: Mapping[str, str]) -> str:
     parts = arn.split(":", 5)
     if len(parts) != 6:
         return arn
-    return gettext("{role} in {account}").format(role=parts[5].removeprefix("role/"), account=parts[4])
+    return gettext("{role} in {account}").format(
+        role=parts[5].removeprefix("role/"), account=_account(parts[4], accounts)
+    )

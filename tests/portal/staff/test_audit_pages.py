@@ -69,8 +69,8 @@ def test_nothing_found_so_far_says_how_far_back_and_leads_on(log, monkeypatch):
 def test_an_event_is_a_sentence_first(log):
     shown = sentences(log.get("/staff/audit/?q=kind:credentials"))
     assert shown == [
-        f"corp:bob was refused credentials of Administrator in {cast.PROD}: no_matching_rule.",
-        f"corp:alice got credentials of ReadOnly in {cast.PROD}: {KEY}.",
+        f"corp:bob was refused credentials of Administrator in shop-prod ({cast.PROD}): no_matching_rule.",
+        f"corp:alice got credentials of ReadOnly in shop-prod ({cast.PROD}): {KEY}.",
     ]
 
 
@@ -336,6 +336,23 @@ def test_what_is_counted_is_said_of_so_many(kind, data, said):
     assert sentence(AuditEvent(seq=1, kind=kind, outcome="ok", actor="carol", data=data)) == said
 
 
+def test_an_account_is_named_by_name_and_number_where_it_is_known():
+    accounts = {cast.PROD: "shop-prod"}
+    elsewhere = cast.role("999999999999", "Reader")
+    both = [cast.role(cast.PROD, "ReadOnly"), elsewhere]
+    told = (
+        ("console", "role_arn", both[0], f"carol opened the console as ReadOnly in shop-prod ({cast.PROD})."),
+        ("console", "role_arn", elsewhere, "carol opened the console as Reader in 999999999999."),
+        ("access.withdrawn", "roles", both[0:2], f"carol withdrew a request for ReadOnly in shop-prod ({cast.PROD}), Reader in 999999999999."),
+        ("account.verification_asked", "account", cast.PROD, f"carol had the account shop-prod ({cast.PROD}) verified."),
+        ("answer.decided", "source", f"account:{cast.PROD}", f"carol decided about the held answer of account:shop-prod ({cast.PROD}): ?."),
+        ("answer.decided", "source", "directory:corp", "carol decided about the held answer of directory:corp: ?."),
+    )  # fmt: skip
+    for kind, name, value, said in told:
+        event = AuditEvent(seq=1, kind=kind, outcome="ok", actor="carol", data={name: value})
+        assert sentence(event, {}, accounts) == said
+
+
 def test_nothing_in_an_event_can_reach_into_the_template():
     event = AuditEvent(seq=1, kind="sign_in", outcome="ok", actor="{reason.__class__}", data={"sessions": "{actor}"})
     assert sentence(event) == "{reason.__class__} signed in."
@@ -346,5 +363,7 @@ def test_the_list_costs_the_same_queries_whatever_its_length(log, told, many, dj
     for number in range(many):
         told(request=f"r{number}", role_arn="x")
     log.get("/staff/audit/")
-    with django_assert_num_queries(6):  # session, person, revision; events, the newest number, what people are called
+    with django_assert_num_queries(
+        7
+    ):  # session, person, revision; events, the newest number, what people and accounts are called
         log.get("/staff/audit/")
