@@ -119,7 +119,12 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
     now = timezone.now()
     if request.method != "POST":
         role = role_of(request, account_id, role_name, now)
-        return render(request, "portal/credentials.html", {"role": role, "durations": durations_of(role.line)})
+        command = command_for(role.account.name, account_id, full_name(role.line.arn))
+        return render(
+            request,
+            "portal/credentials.html",
+            {"role": role, "durations": durations_of(role.line), "command": command},
+        )
     person = person_of(request)
     person_id = person.pk
     arn = _arn_to_use(request, Kind.CREDENTIALS, account_id, role_name, now)
@@ -141,8 +146,18 @@ def credentials(request: HttpRequest, account_id: str, role_name: str) -> HttpRe
         "issued": issued,
         "now": timezone.now(),
         "blocks": _blocks(issued, role_name),
+        "command": command_for(issued.account.name, account_id, full_name(arn)),
     }
     return render(request, "portal/credentials_issued.html", context)
+
+
+_PLAIN_IN_A_SHELL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def command_for(account_name: str, account_id: str, role_name: str) -> str:
+    """The command line that does the same as this page. An account whose name a shell would read otherwise is named by its id."""
+    account = account_name if _PLAIN_IN_A_SHELL.fullmatch(account_name) else account_id
+    return f"rolegate exec {account}/{role_name} -- aws sts get-caller-identity"
 
 
 def durations_of(line: queries.RoleLine) -> list[int]:

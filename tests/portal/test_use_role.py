@@ -6,6 +6,7 @@ import pytest
 
 from federation.aws import sts
 from federation.models import AuditEvent
+from portal.views import use_role
 from tests import cast
 from tests.portal.conftest import SECRET_KEY_OF_AWS, SESSION_TOKEN_OF_AWS, Browser, soup, text_of
 
@@ -99,6 +100,36 @@ def test_credentials_in_every_format_masked_until_asked_for(publish, signed_in, 
     assert SECRET_KEY_OF_AWS not in str(page)
     assert SESSION_TOKEN_OF_AWS not in str(page)
     assert fake_aws[0].duration == 1800
+
+
+@pytest.mark.parametrize("issued", [False, True])
+def test_the_command_line_comes_before_copying(publish, signed_in, fake_aws, issued):
+    publish()
+    browser = signed_in()
+    answer = browser.get(CREDENTIALS)
+    page = soup(browser.submit(answer, CREDENTIALS) if issued else answer)
+    said = page.select_one("#text-command").get_text()
+    assert said == "rolegate exec shop-prod/ReadOnly -- aws sts get-caller-identity"
+    order = [
+        element.get("id") or element.name for element in page.select("#text-command, form[data-busy], [data-tabs]")
+    ]
+    assert order == ["text-command", "div" if issued else "form"]
+    assert page.select_one("section[aria-labelledby=by-command] a[href='/cli/']")
+    assert page.find(attrs={"data-copy": "text-command"})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shop-prod", "shop-prod/path/Role"),
+        ("Shop Prod", "111122223333/path/Role"),
+        ("$(id)", "111122223333/path/Role"),
+        ("-x", "111122223333/path/Role"),
+    ],
+)
+def test_a_name_that_a_shell_would_read_otherwise_is_not_in_the_command(name, said):
+    command = use_role.command_for(name, "111122223333", "path/Role")
+    assert command == f"rolegate exec {said} -- aws sts get-caller-identity"
 
 
 def test_no_secret_is_kept_anywhere(publish, signed_in, fake_aws):
