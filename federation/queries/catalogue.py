@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from django.db.models import Count, Q, QuerySet
 
+from federation.aws.gateway_trust import READER_ROLE
 from federation.aws.trust import CODES, Severity, TrustReport
 from federation.errors import NotFound
 from federation.flows import check_trust
@@ -461,6 +462,20 @@ def _of_scope(rows: QuerySet[TrustFinding], scope: Scope) -> QuerySet[TrustFindi
 # --- For everybody -------------------------------------------------------------------------------------------------
 
 
+# AWS's own, and what the gateway itself reads an account with: nobody gets these, whatever a rule says.
+KEPT_FROM_PEOPLE: Final = (
+    Q(name__startswith="AWSReservedSSO_") | Q(search__startswith="aws-service-role/") | Q(name=READER_ROLE)
+)
+# Roles of machines: their trust names services as principals, and neither an identity provider nor anybody else ("JSON policy
+# elements: Principal"). By its text, which a database can look at: what only looks so is offered once too often, not too seldom.
+FOR_SERVICES_ALONE: Final = (
+    Q(trust_policy__contains='"Service"')
+    & ~Q(trust_policy__contains='"Federated"')
+    & ~Q(trust_policy__contains='"AWS"')
+)
+_LOOKED_THROUGH: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class FoundRole:
     """A role that exists, as a search finds it: whether anybody has it is not said."""
@@ -476,21 +491,24 @@ class FoundRole:
 def find_roles(query: str, *, most: int = 50) -> list[FoundRole]:
     """Roles of the accounts that the mapping knows, by name, tag, account name or id: each word must be in one of them.
 
-    For whoever is signed in: that a role exists is no secret, who has it is. Three queries; the keys come out of an index.
+    For whoever is signed in: that a role exists is no secret, who has it is. Roles that no person gets are not found. Three
+    queries; the keys come out of an index, and the trust of a few times as many as are wanted is looked at.
     """
     accounts = current.mapping().compiled.accounts
     condition = Q(present=True, account_id__in=list(accounts))
     for word in _words(query)[:6]:
         condition &= _has(word, accounts)
-    kept_by_aws = Q(name__startswith="AWSReservedSSO_") | Q(search__startswith="aws-service-role/")
     keys = list(
-        Role.objects.filter(condition).exclude(kept_by_aws).order_by("name", "id").values_list("id", flat=True)[:most]
+        Role.objects.filter(condition)
+        .exclude(KEPT_FROM_PEOPLE)
+        .order_by("name", "id")
+        .values_list("id", flat=True)[: most * _LOOKED_THROUGH]
     )
-    whole = Role.objects.defer("trust_policy", "policies").in_bulk(keys)
+    whole = Role.objects.exclude(FOR_SERVICES_ALONE).defer("trust_policy", "policies").in_bulk(keys)
     return [
         FoundRole(
             row.arn, row.name, row.account_id, accounts[row.account_id].name,
             accounts[row.account_id].tags.get("environment", ""), row.description,
         )
-        for row in (whole[key] for key in keys if key in whole)
+        for row in [whole[key] for key in keys if key in whole][:most]
     ]  # fmt: skip

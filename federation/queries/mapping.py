@@ -28,6 +28,7 @@ from federation.models.catalogue import reachable, whole
 from federation.models.directory import DirectoryGroup
 from federation.models.mapping import MappingDraft, MappingRevision
 from federation.models.people import Person
+from federation.queries.catalogue import FOR_SERVICES_ALONE, KEPT_FROM_PEOPLE
 
 Effect = Literal["allow", "deny", "approval", ""]
 PAGE = 50
@@ -326,10 +327,11 @@ def accounts_of(text: str) -> tuple[Choice, ...]:
 
 
 def roles_in(account_ids: Collection[str]) -> tuple[str, ...]:
-    """Names of the roles that these accounts are known to have, each once. One query, and none without an account."""
+    """Names of the roles that these accounts are known to have and people can get, each once. One query, none without an account."""
     if not account_ids:
         return ()
-    rows = Role.objects.filter(account_id__in=account_ids, present=True).order_by("name", "path")
+    rows = Role.objects.filter(account_id__in=account_ids, present=True)
+    rows = rows.exclude(KEPT_FROM_PEOPLE).exclude(FOR_SERVICES_ALONE).order_by("name", "path")
     return tuple(f"{path}/{name}" if path else name for path, name in rows.values_list("path", "name").distinct()[:500])
 
 

@@ -89,3 +89,15 @@ def revision(request: HttpRequest, number: int) -> HttpResponse:
         "just_published": "published" in request.GET,
     }  # fmt: skip
     return page(request, "staff/mapping/revision.html", context)
+
+
+@staff(Capability.SEE_MAPPING)
+@require_safe
+def text(request: HttpRequest, number: int) -> HttpResponse:
+    """A revision as a file, letter by letter as it was published: what `manage.py export` prints. Secrets are references there."""
+    row = queries.revision(number)
+    if row is None:
+        raise NotFound("no_such_revision")
+    answer = HttpResponse(row.text, content_type="application/yaml")  # RFC 9512
+    answer["Content-Disposition"] = f'attachment; filename="rolegate-mapping-{number}.yaml"'
+    return answer

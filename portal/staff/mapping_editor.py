@@ -60,8 +60,11 @@ def draft(request: HttpRequest, draft_id: UUID) -> HttpResponse:
         return HttpResponseRedirect(_address("staff-mapping-preview", row))
     newest = mapping_drafts.newest()
     number = newest.number if newest else 0
+    sheet, before = queries.sheet(row.text, now=timezone.now()), None
+    if sheet.faults and not sheet.rules and (base := queries.revision(row.base)) is not None:
+        before = queries.sheet(base.text, now=timezone.now())  # of a text that cannot be read there is no table
     context = {
-        "draft": row, "sheet": queries.sheet(row.text, now=timezone.now()), "in_force": number, "stale": row.base != number,
+        "draft": row, "sheet": sheet, "before": before, "in_force": number, "stale": row.base != number,
         "others": queries.changed_between(row.base) if row.base != number else "",
         "at": number_in(request.GET.get("rule", "")), "saved": "saved" in request.GET, "added": "added" in request.GET,
         "conflicts": [unpacked(one) for one in request.session.pop("mapping_conflicts", None) or ()] if "conflicts" in request.GET else [],

@@ -44,6 +44,7 @@ urlpatterns = [
     path("staff/mapping/begin", mapping.begin, name="staff-mapping-begin"),
     path("staff/mapping/history/", mapping.history, name="staff-mapping-history"),
     path("staff/mapping/history/<int:number>/", mapping.revision, name="staff-mapping-revision"),
+    path("staff/mapping/history/<int:number>/text", mapping.text, name="staff-mapping-text"),
     path("staff/mapping/drafts/<uuid:draft_id>/", mapping_editor.draft, name="staff-mapping-draft"),
     path("staff/mapping/drafts/<uuid:draft_id>/check", mapping_editor.check, name="staff-mapping-check"),
     path("staff/mapping/drafts/<uuid:draft_id>/do", mapping_editor.do, name="staff-mapping-do"),

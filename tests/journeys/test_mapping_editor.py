@@ -69,8 +69,21 @@ def test_text_is_checked_at_its_lines_kept_as_one_types_and_outlives_the_session
     )
     assert "nam: engineers-read-production" in heidi.evaluate(selected)
 
+    # A text that cannot be read at all: the rules stay in sight as they were, and are changed again once it is mended.
     text.fill("# A comment of mine.\n" + written)
     expect(heidi.get_by_text("Kept. No faults.")).to_be_visible()
+    rules = heidi.locator("#sheet-rules tbody tr")
+    many = rules.count()
+    for unreadable in (written + "mapping: [\n", written + "mapping: [{\n"):
+        text.fill(unreadable)
+        expect(heidi.get_by_text("these are the rules as they were last read")).to_be_visible()
+        expect(rules).to_have_count(many)
+        expect(rules.first).to_contain_text("matches")
+        expect(heidi.get_by_role("link", name="Edit engineers-read-production")).to_have_count(0)
+    text.fill("# A comment of mine.\n" + written)
+    expect(heidi.get_by_text("Kept. No faults.")).to_be_visible()
+    expect(heidi.get_by_role("link", name="Edit engineers-read-production")).to_be_visible()
+    expect(heidi.get_by_text("these are the rules as they were last read")).to_have_count(0)
     heidi.reload()
     assert text.input_value().startswith("# A comment of mine.\n")
 
@@ -145,6 +158,9 @@ def test_the_pages_are_for_everybody(town: Town, new_context: NewContext) -> Non
     page.locator("#text").fill("version: 1\nmaping: []\n")
     expect(page.get_by_role("heading", name="1 fault in the text")).to_be_visible()
     look(page, "editor with a fault")
+    page.locator("#text").fill("mapping: [")
+    expect(page.get_by_text("these are the rules as they were last read")).to_be_visible()
+    look(page, "editor that cannot be read")
     page.goto(f"{draft}preview")
     look(page, "preview with faults")
     page.goto(f"{town.url}/staff/mapping/")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
 from federation.models import AuditEvent, MappingDraft, MappingRevision, Role, current
+from federation.queries import catalogue
 from tests import cast
 from tests.portal.conftest import soup
 from tests.portal.staff.conftest import DOCUMENT
@@ -152,6 +154,69 @@ def test_a_faulty_rule_is_marked_in_the_table(mapper):
     assert "1 fault" in row.get_text()
     assert "1 fault in the text" in page.get_text()
     assert "The draft has faults" in mapper.page(f"{address}preview").get_text()
+
+
+def test_every_revision_can_be_taken_along_as_it_was_published(mapper, publish):
+    publish(DOCUMENT + RULE)
+    assert (
+        mapper.page("/staff/mapping/").find("a", string="Download the text")["href"] == "/staff/mapping/history/2/text"
+    )
+    for number, text in ((1, DOCUMENT), (2, DOCUMENT + RULE)):
+        link = mapper.page(f"/staff/mapping/history/{number}/").select_one("a[download]")
+        assert link.get_text(strip=True) == "Download the text"
+        answer = mapper.get(link["href"])
+        assert answer.content.decode() == text
+        assert answer["Content-Type"] == "application/yaml"
+        assert answer["Content-Disposition"] == f'attachment; filename="rolegate-mapping-{number}.yaml"'
+    assert mapper.get("/staff/mapping/history/3/text").status_code == 404
+
+
+UNREADABLE = DOCUMENT + "mapping: [\n"
+
+
+def test_rules_stay_in_sight_while_the_text_cannot_be_read(mapper):
+    """One bracket too few must not take the whole table away: while one types it stays as it is, and a page has that of before."""
+    address = begun(mapper)
+    page = mapper.page(address)
+    good = [row.get_text() for row in page.select("#sheet-rules tbody tr")]
+    assert len(good) == 4
+    assert page.select_one(".past") is None
+    hidden = {i["name"]: i["value"] for i in page.select("#editor input[type=hidden]")}
+    live = soup(mapper.post(f"{address}check", {**hidden, "text": UNREADABLE}, headers=HTMX))
+    assert "1 fault in the text" in live.get_text()
+    kept = live.select_one(".past #sheet-rules")
+    assert kept["hx-preserve"] == "true"  # htmx leaves the table there that it has
+    assert not kept.get_text(strip=True)
+    assert "these are the rules as they were last read" in live.select_one(".past .note").get_text()
+    loaded = mapper.page(address)
+    assert [row.get_text() for row in loaded.select(".past #sheet-rules tbody tr")] == good
+    assert not loaded.select_one("#sheet-rules").has_attr("hx-preserve")
+    assert "those of revision 1, on which this draft began" in " ".join(loaded.get_text().split())
+    mended = soup(mapper.post(f"{address}check", {**hidden, "version": "2", "text": DOCUMENT}, headers=HTMX))
+    assert [row.get_text() for row in mended.select("#sheet-rules tbody tr")] == good
+    assert not mended.select_one("#sheet-rules").has_attr("hx-preserve")
+
+
+def test_only_roles_that_people_can_get_are_suggested(mapper):
+    address = begun(mapper, then="add")
+    for path, name, trust in (
+        ("", "ForPeople", {"Principal": {"Federated": "arn:aws:iam::1:saml-provider/rolegate"}}),
+        ("", "ForPeopleAndLambda", {"Principal": {"AWS": "arn:aws:iam::1:root", "Service": "lambda.amazonaws.com"}}),
+        ("", "NotRead", {}),
+        ("service", "ForLambda", {"Principal": {"Service": "lambda.amazonaws.com"}}),
+        ("aws-service-role/support.amazonaws.com", "AWSServiceRoleForSupport", {"Principal": {"Service": "support.amazonaws.com"}}),
+        ("aws-reserved/sso.amazonaws.com", "AWSReservedSSO_Admin_1", {"Principal": {"Federated": "arn:aws:iam::1:saml-provider/sso"}}),
+        ("", "rolegate-reader", {"Principal": {"Federated": "arn:aws:iam::1:oidc-provider/gate"}}),
+    ):  # fmt: skip
+        arn = cast.role(cast.PROD, f"{path}/{name}" if path else name)
+        policy = json.dumps({"Statement": [{"Effect": "Allow", **trust}]})
+        searched = f"{path}/{name}".strip("/").lower()
+        Role.objects.create(arn=arn, account_id=cast.PROD, name=name, path=path, tags={}, trust_policy=policy, search=searched, seen_at=datetime.now(UTC))  # fmt: skip
+    offered = soup(mapper.get(f"{address}?account={cast.PROD}", headers=HTMX)).select("#roles option")
+    people = ["ForPeople", "ForPeopleAndLambda", "NotRead"]
+    assert [option["value"] for option in offered] == people
+    assert [found.name for found in catalogue.find_roles("shop-prod")] == people
+    assert [found.name for found in catalogue.find_roles("shop-prod", most=2)] == people[:2]
 
 
 def test_a_long_document_has_a_table_of_bearable_length_with_the_faulty_rules_in_it(mapper, monkeypatch):
