@@ -27,11 +27,12 @@ LEFT_OUT: dict[str, str | Promise] = {
 def directories(request: HttpRequest) -> HttpResponse:
     """The directories, and for whoever may see people what they say of one."""
     words = listing.asked(request, "q") if powers_in(request).may(Capability.SEE_PEOPLE) else ""
+    lines = queries.directories(now=timezone.now())
     context = {
         "lines": [
-            (line, [(LEFT_OUT.get(why, why), many) for why, many in sorted(line.left_out.items())])
-            for line in queries.directories(now=timezone.now())
+            (line, [(LEFT_OUT.get(why, why), many) for why, many in sorted(line.left_out.items())]) for line in lines
         ],
+        "read": any(line.way == "ldap" for line in lines),
         "words": words,
         "found": queries.listed(words),
         "most": queries.MOST_FOUND,

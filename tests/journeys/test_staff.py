@@ -44,7 +44,7 @@ def test_an_auditor_finds_who_had_an_access_key(new_context: NewContext, town: T
     page.get_by_role("button", name="Search").click()
     rows = page.locator("#events tr")
     expect(rows).to_have_count(1)
-    expect(rows.first).to_contain_text(f"got credentials of ReadOnly in {PRODUCTION}: {key}.")
+    expect(rows.first).to_contain_text(f"got credentials of ReadOnly in shop-prod ({PRODUCTION}): {key}.")
     rows.first.get_by_role("link", name=re.compile("JSON")).click()
     expect(rows.first.locator("pre")).to_contain_text('"access_key_id"')
     # The search is in the address, and nothing that an auditor may not do is offered.
@@ -117,6 +117,24 @@ def test_axe_finds_nothing_on_any_page(new_context: NewContext, town: Town) -> N
     page.goto(f"{town.url}/staff/tokens/")
     page.get_by_role("button", name="Make it").click()
     look(page, "tokens, with a fault")
+
+
+def test_a_narrow_window_has_the_lists_on_their_side_and_sorts_them(new_context: NewContext, town: Town) -> None:
+    """At 320 px nothing is out of sight to the side, and what sorts is there to be tapped."""
+    page = at_console(new_context, town, "carol", "Accounts")
+    page.set_viewport_size({"width": 320, "height": 800})
+    for path, head in (("accounts", "Roles"), ("people", "Last sign-in"), ("roles", "Last used"), ("unused", "People")):
+        page.goto(f"{town.url}/staff/{path}/")
+        table = page.locator("#list table.stacks")
+        expect(table.locator("tbody tr").first).to_be_visible()
+        assert page.locator("#list .scroll").evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0, path
+        sorts = table.locator("thead").get_by_role("link", name=head)
+        expect(sorts).to_be_visible()
+        sorts.click()
+        expect(page).to_have_url(re.compile("sort="))
+        expect(table.locator("thead th[aria-sort=ascending], thead th[aria-sort=descending]")).to_have_text(head)
+    page.goto(f"{town.url}/staff/audit/")
+    assert page.locator("#list .scroll").evaluate("(box) => box.scrollWidth - box.clientWidth") <= 0
 
 
 def test_the_console_is_walked_by_keyboard_alone(new_context: NewContext, town: Town) -> None:

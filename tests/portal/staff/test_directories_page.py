@@ -101,5 +101,12 @@ def test_whoever_may_not_start_work_or_look_at_people_has_no_form_for_it(town):
     assert page.select("main form[role=search]")
 
 
+def test_where_none_is_read_nothing_offers_to_read_it(owner, publish, clock):
+    publish(DOCUMENT + "directories:\n  - {slug: staff, provider: entra, scim: {}, groups: add}\n", at=clock.now)
+    page = soup(owner.get(URL))
+    assert "pushes by SCIM" in page.get_text()
+    assert not page.select("main form[method=post]")
+
+
 def test_without_a_directory_the_page_says_what_one_is_good_for(owner):
     assert "The mapping names no directory" in text_of(owner.get(URL))
