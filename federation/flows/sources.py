@@ -225,6 +225,11 @@ _READ_BY: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+def is_read(key: str) -> bool:
+    """Whether the gateway reads the source itself: what pushes comes again by its own time."""
+    return key.partition(":")[0] in _READ_BY
+
+
 def _read_again(key: str) -> None:
     """The longer it takes, the more likely is another answer than the one that was accepted. What pushes sends it again."""
     task = _READ_BY.get(key.partition(":")[0])

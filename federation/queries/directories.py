@@ -153,6 +153,11 @@ class RoleEffect:
     people: int
     who: tuple[str, ...]
 
+    @property
+    def named(self) -> int:
+        """How many of them are named."""
+        return len(self.who)
+
 
 @dataclass(frozen=True, slots=True)
 class HeldLine:

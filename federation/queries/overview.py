@@ -53,6 +53,11 @@ class Fresh:
     failed: int
     reason: str
 
+    @property
+    def is_provider(self) -> bool:
+        """Whether these are the documents of an identity provider; a directory may be called the same."""
+        return self.key.startswith("provider:")
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:

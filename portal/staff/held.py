@@ -15,6 +15,7 @@ from federation.errors import BadRequest
 from federation.flows import sources
 from federation.mapping.capabilities import Capability
 from federation.queries import directories as queries
+from federation.queries.activity import account_names
 from portal.staff import listing
 from portal.staff.guard import actor_of, staff
 from portal.staff.page import page
@@ -32,8 +33,9 @@ def held(request: HttpRequest) -> HttpResponse:
     """What waits, and what was decided lately."""
     context = {
         "lines": [(line, WHY.get(line.why, line.why)) for line in queries.held()],
+        "accounts": account_names(),
         "decided": queries.decided(most=20),
-        "done": listing.asked(request, "done", ("accepted", "refused")),
+        "done": listing.asked(request, "done", ("accepted", "accepted-push", "refused")),
     }
     return page(request, "staff/held.html", context)
 
@@ -53,4 +55,5 @@ def decide(request: HttpRequest) -> HttpResponse:
         source, accept=decision == "accept", actor=actor_of(request), origin=origin_of(request), now=timezone.now(),
         shown=shown,
     )  # fmt: skip
-    return HttpResponseRedirect(f"{reverse('staff-held')}?done={row.decision}")
+    comes_by = "" if decision == "refuse" or sources.is_read(source) else "-push"
+    return HttpResponseRedirect(f"{reverse('staff-held')}?done={row.decision}{comes_by}")

@@ -26,8 +26,11 @@ from portal.templatetags.rolegate import figure
 DAYS: Final = 30
 _SHOWN_CAUSES: Final = 8
 _SHOWN_ENDINGS: Final = 10
-# Where a finding of the doctor leads: the address that helps, and the capability that opens it.
+# Where a finding of the doctor leads, by its code or else its area: the address that helps, and the capability that opens it.
 _PLACES: Final = {
+    "answer_held": ("staff-held", Capability.SEE_HELD),
+    "directory_silent": ("staff-directories", Capability.SEE_PROVIDERS),
+    "subject_case_differs": ("staff-directories", Capability.SEE_PROVIDERS),
     "background": ("staff-tasks", Capability.SEE_TASKS),
     "sources": ("staff-accounts", Capability.SEE_ACCOUNTS),
     "tokens": ("staff-tokens", Capability.SEE_TOKENS),
@@ -48,7 +51,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"tiles": []}
     if powers.may(Capability.SEE_TASKS):
         context["to_do"] = [
-            (one, AREAS.get(one.area, one.area), _place(request, one.area)) for one in queries.to_do(now=now)
+            (one, AREAS.get(one.area, one.area), _place(request, one)) for one in queries.to_do(now=now)
         ]
         context["fresh"] = queries.freshness()
         context["endings"] = queries.endings(now=now)[:_SHOWN_ENDINGS]
@@ -75,8 +78,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     return page(request, "staff/overview.html", context)
 
 
-def _place(request: HttpRequest, area: str) -> str:
-    name, capability = _PLACES.get(area, ("", Capability.OPEN_CONSOLE))
+def _place(request: HttpRequest, one: queries.ToDo) -> str:
+    name, capability = _PLACES.get(one.finding.code) or _PLACES.get(one.area) or ("", Capability.OPEN_CONSOLE)
     return reverse(name) if name and powers_in(request).may(capability) else ""
 
 

@@ -509,6 +509,14 @@ def test_sources_that_fail_grow_old_or_wait(well, today):
     assert f"Never read: shop-dev {cast.DEV}." in found["catalogue_unread"]
 
 
+def test_what_a_directory_pushed_and_waits_is_called_as_people_call_it(well, today):
+    pushed = Source.objects.create(key="bulk:corp", state="held")
+    summary = {"removed": 72, "before": 293, "about": "corp: many people or groups at once"}
+    HeldAnswer.objects.create(source=pushed, digest="x", held_at=today, summary=summary)
+    found = {f.code: f for f in background.sources(today)}["answer_held"]
+    assert found.says.startswith("corp: many people or groups at once answered with 72 of 293 gone")
+
+
 def test_an_account_that_was_never_read_is_said_once_with_the_reason(well, today):
     """There is no last good answer that could stay in force."""
     dev = Source.objects.filter(pk=f"account:{cast.DEV}")

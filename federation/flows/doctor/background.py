@@ -133,12 +133,12 @@ def sources(now: datetime) -> Iterator[Finding]:
             "answer_held",
             say(
                 "{source} answered with {removed} of {before} gone; that has waited since {moment}.",
-                source=wanted.get(row.source_id, row.source_id),
+                source=wanted.get(row.source_id) or row.summary.get("about") or row.source_id,
                 removed=row.summary.get("removed"),
                 before=row.summary.get("before"),
                 moment=f"{row.held_at:%Y-%m-%d %H:%M} UTC",
             ),
-            say("Look at it with manage.py held, then accept or refuse it."),
+            say("Look at it under Held answers or with manage.py held, then accept or refuse it."),
             source=row.source_id,
         )
     yield from _other_letters()

@@ -187,8 +187,8 @@ def test_what_ends_soon_is_marked(console, clock):
 
 @pytest.fixture
 def held(clock):
-    def make(account=cast.PROD, **more):
-        source, _ = Source.objects.get_or_create(key=f"account:{account}", defaults={"state": "held"})
+    def make(account=cast.PROD, key="", **more):
+        source, _ = Source.objects.get_or_create(key=key or f"account:{account}", defaults={"state": "held"})
         summary = {
             "why": "too_many_removed",
             "before": 40,
@@ -221,7 +221,7 @@ def test_a_held_answer_is_shown_with_its_effect_and_decided(console, held):
     assert "38 of 40 would go" in shown
     assert cast.role(cast.PROD, "ReadOnly") in shown
     assert cast.role(cast.PROD, "Administrator") in shown
-    assert "Mallory and more: 2" in shown
+    assert "Mallory and 1 more" in shown
     assert "4 people whom it concerns have never signed in" in shown
     answer = browser.submit(page, "/staff/held/decide", decision="accept")
     assert "Accepted" in text_of(browser.get(answer["Location"]))
@@ -229,6 +229,15 @@ def test_a_held_answer_is_shown_with_its_effect_and_decided(console, held):
     assert (row.decision, row.decided_by) == ("accepted", f"corp:{browser.person.session_name}")
     assert AuditEvent.objects.latest("seq").kind == "answer.decided"
     assert "accepted" in text_of(browser.get("/staff/held/"))
+
+
+def test_what_is_accepted_of_a_directory_that_pushes_comes_when_it_sends_it_again(console, held):
+    held(key="bulk:corp")
+    browser = console("owner")
+    answer = browser.submit(browser.get("/staff/held/"), "/staff/held/decide", decision="accept")
+    said = text_of(browser.get(answer["Location"]))
+    assert "it comes into force as soon as the directory sends it again" in said
+    assert "which begins as soon as a worker is free" not in said
 
 
 def test_a_held_answer_is_called_as_people_call_it(console, held, publish):
@@ -244,6 +253,14 @@ def test_a_held_answer_is_called_as_people_call_it(console, held, publish):
     row = soup(browser.get("/staff/held/")).select_one("section[aria-labelledby=before] tbody tr")
     cells = [cell.get_text(" ", strip=True) for cell in row.select("th, td")]
     assert cells[:3] == [f"shop-prod account:{cast.PROD}", "refused", browser.person.name]
+
+
+def test_the_overview_leads_from_what_waits_to_where_it_is_decided(console, held):
+    held()
+    browser = console("owner")
+    notes = soup(browser.get("/staff/")).select("main .note")
+    (waits,) = [note for note in notes if "38 of 40 gone" in note.get_text()]
+    assert waits.a["href"] == "/staff/held/"
 
 
 def test_refusing_keeps_the_last_good_state(console, held):
