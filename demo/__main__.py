@@ -224,8 +224,8 @@ def banner() -> str:
   and the other {HEADCOUNT - len(CAST)} people of the company, whose password is {PASSWORD}: the provider's
   sign-in page lists and finds them.
 
-  The administrators' side is {GATEWAY}/staff/: carol sees and does
-  everything, heidi the mapping, ivan the shop's accounts, frank approvals,
+  The administrators' side is {GATEWAY}/staff/: carol and judy see and
+  do everything, heidi the mapping, ivan the shop's accounts, frank approvals,
   grace looks at all of it and changes nothing.
 
   The identity provider is http://127.0.0.1:{IDP_PORT}, the local AWS {aws}.

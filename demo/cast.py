@@ -125,6 +125,16 @@ CAST: dict[str, Actor] = {
             "owner of the shop's accounts: sees and verifies those alone",
         ),
         Actor(
+            "judy",
+            "seconded",
+            "Judy Deputy",
+            "u-1011-judy",
+            ("cloud-platform",),
+            "Platform",
+            True,
+            "the other administrator: publishes what Carol may not publish alone",
+        ),
+        Actor(
             "olivia",
             "overflow",
             "Olivia Overage",

@@ -58,10 +58,13 @@ def tasks(request: HttpRequest) -> HttpResponse:
     return page(request, "staff/_tasks_table.html" if is_partial(request) else "staff/tasks.html", context)
 
 
-@staff(Capability.SEE_TASKS)
+@staff(Capability.OPEN_CONSOLE)
 @require_safe
 def workers(request: HttpRequest) -> HttpResponse:
-    """How many workers answer: a piece of the list, asked for by itself because it takes most of a second."""
+    """How many workers answer: a piece of other pages, asked for by itself because it takes most of a second.
+
+    For everybody in the console: account owners wait for a worker too, where they verify an account.
+    """
     return page(request, "staff/_workers.html", {"workers": background.workers()})
 
 

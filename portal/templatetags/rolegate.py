@@ -82,13 +82,18 @@ def enumerated(names: Iterable[object]) -> SafeString:
 
 @register.filter
 def phrase(template: str, value: object) -> SafeString:
-    """A piece of a sentence about one value, as HTML: `template`, with {what} where the value belongs, muted around the value."""
+    """A piece of a sentence about one value, as HTML: `template`, with {what} where the value belongs, muted around the value.
+
+    Where `key=value` must break, it does so behind the sign, and not within a word.
+    """
     before, _hole, after = str(template).partition("{what}")
     muted = [
         format_html('<span class="muted">{}</span>', part.strip()) if part.strip() else mark_safe("")
         for part in (before, after)
     ]
-    told = [piece for piece in (muted[0], outside(value) if value else "", muted[1]) if piece]
+    parts = str(value or "").split("=")
+    shown = "=<wbr>".join(outside(part) for part in parts) if value else ""
+    told = [piece for piece in (muted[0], shown, muted[1]) if piece]
     return mark_safe(" ".join(told))  # noqa: S308  each piece is escaped above
 
 

@@ -229,7 +229,11 @@ def test_breaking_the_glass_and_its_review(lead, signed_in, fake_aws):
     assert wrong.status_code == 422
     assert soup(wrong).find(role="alert").a["href"] == "#confirmation"
     page = page_of(on_duty.submit(form, "/requests/break-glass", role=BREAKER, duration="1800", reason="INC-1", confirmation="shop-prod"))  # fmt: skip
-    assert "Break-glass: taken without an approval" in text_of(on_duty.get(page))
+    own = soup(on_duty.get(page)).main
+    assert own.h1.get_text() == "What you took in an emergency"
+    assert "Break-glass: taken without an approval" in own.get_text()
+    assert {state.get_text(strip=True) for state in own.select(".state")} == {"In use"}  # nobody has approved it
+    assert soup(lead.get(page)).main.h1.get_text().endswith("took access in an emergency")
     assert on_duty.get(f"/roles/{cast.PROD}/BreakGlass/credentials").status_code == 200
     assert "Break-glass until" in text_of(on_duty.get("/"))
     assert "Break-glass" in text_of(lead.get("/requests/to-decide/"))

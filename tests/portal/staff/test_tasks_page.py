@@ -8,6 +8,7 @@ from django.conf import settings as django_settings
 from federation.flows import background
 from federation.models import AuditEvent, TaskRun
 from portal.staff.tasks import WORDS
+from tests import cast
 from tests.portal.conftest import soup, text_of
 
 
@@ -131,6 +132,19 @@ def test_starting_a_task_puts_one_message_with_nothing_but_its_name_on_the_broke
 
 def test_without_a_worker_the_page_says_so(owner):
     assert "No worker answers." in text_of(owner.get("/staff/workers"))
+
+
+def test_an_account_owner_who_verifies_is_told_too(console):
+    """The page that waits asks for it: a refusal would stand on it, and in the log."""
+    browser = console("account-owner")
+    page = browser.submit(
+        browser.get(f"/staff/accounts/{cast.STAGING}/verify"), f"/staff/accounts/{cast.STAGING}/verify/start"
+    )
+    assert page.status_code == 302
+    waiting = soup(browser.get(page["Location"]))
+    for asked in waiting.select("main [hx-get]"):
+        assert browser.get(asked["hx-get"]).status_code == 200, asked["hx-get"]
+    assert "No worker answers." in text_of(browser.get("/staff/workers"))
 
 
 def test_with_workers_it_says_how_many(owner, monkeypatch):
