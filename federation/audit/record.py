@@ -17,9 +17,11 @@ from federation.audit.events import Kind, Origin
 from federation.errors import ServiceUnavailable
 from federation.models import compiled
 from federation.models.audit import AuditEvent, AuditHead
+from federation.models.audit_digest import AuditDigest
 from federation.models.keys import SigningKey
 from federation.models.mapping import MappingRevision
 from federation.redaction import without_secrets
+from federation.said import say
 
 log = structlog.get_logger(__name__)
 Outcome = Literal["ok", "refused", "failed"]
@@ -244,6 +246,16 @@ def untold(seq: int) -> Iterator[chain.Finding]:
     """What the gateway has that its log does not tell of. A log that was emptied, or put back to what it was on an earlier
     day, is a whole chain: only what was recorded since betrays it. `seq`: the head's.
     """
+    reached = AuditDigest.objects.filter(pk=1).first()
+    if reached is not None and reached.seq:
+        at = AuditEvent.objects.filter(pk=reached.seq).values_list("at", flat=True).first()
+        if at != reached.at:
+            # Attack: whoever writes to the database keeps a copy of the head, does what they want, and puts rows and head back.
+            problem = say(
+                "row {row} was added up for the reports, and is gone or another one: the log was put back to an earlier state",
+                row=str(reached.seq),
+            )
+            yield chain.Finding(reached.seq, problem)
     if not seq and SigningKey.objects.exists():
         yield chain.Finding(1, "the log is empty, though there are signing keys, each of which was recorded")
         return

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -19,6 +19,7 @@ from django.db import (
 
 from federation.audit import export, record
 from federation.audit.events import Kind, Origin
+from federation.flows import digest_audit
 from federation.models import AuditEvent, AuditHead
 from tests import cast
 
@@ -26,10 +27,10 @@ AT = datetime(2026, 5, 3, 9, 0, tzinfo=UTC)
 ORIGIN = Origin("r1", "192.0.2.1", "test")
 
 
-def write(n=1, **data):
+def write(n=1, at=AT, **data):
     for _ in range(n):
         with transaction.atomic():
-            record.record(Kind.SIGN_IN, actor="corp:alice", outcome="ok", origin=ORIGIN, now=AT, **data)
+            record.record(Kind.SIGN_IN, actor="corp:alice", outcome="ok", origin=ORIGIN, now=at, **data)
 
 
 def raw(sql, *args):
@@ -102,6 +103,22 @@ def test_a_log_that_was_put_back_to_an_earlier_day_is_not_intact(publish, db):
     AuditHead.objects.update(seq=head["seq"], last_mac=head["last_mac"], mac=head["mac"])
     findings = record.verify()
     assert [(finding.seq, "revision 2" in finding.problem) for finding in findings] == [(4, True)]
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 5])
+def test_nor_one_that_was_put_back_by_an_hour_however_much_was_written_since(db, more):
+    """Attack: somebody with the database notes the head, gives themself a role, uses it, and puts rows and head back."""
+    write(3, mark="before")
+    head = AuditHead.objects.values().get()
+    write(2, mark="what is to be hidden")
+    digest_audit.digest()
+    assert record.verify() == []
+    raw("DELETE FROM federation_auditevent WHERE seq > 3")
+    AuditHead.objects.update(seq=head["seq"], last_mac=head["last_mac"], mac=head["mac"])
+    if more:
+        write(more, mark="afterwards", at=AT + timedelta(minutes=5))
+    findings = record.verify()
+    assert [(finding.seq, "put back" in finding.problem) for finding in findings] == [(5, True)]
 
 
 def test_a_new_gateway_that_has_nothing_has_an_intact_log(db):
