@@ -404,7 +404,7 @@ def command_lines():
         ]
         lines += in_backticks(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
         for line in lines:
-            for found in re.findall(r"manage\.py ([^#&<]+)", line):
+            for found in re.findall(r"manage\.py ([^#&<>]+)", line):
                 yield page.name, found.strip().rstrip(" -")
 
 
