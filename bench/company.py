@@ -1,8 +1,9 @@
 """A whole company signs in: 5,000 distinct people, each request out, signed response in, roles page.
 
-    python -m bench.company [PEOPLE]
+    python -m bench.company [PEOPLE [PROGRAMS]]
 
-The real gateway (granian, two workers) on PostgreSQL when DATABASE_URL names one, else SQLite; the load generator runs
+PROGRAMS: the folder with the granian of another environment, as bench.credentials takes it: such as one of the interpreter that
+the image has, which is built with profile-guided optimization. The real gateway (granian, two workers) on PostgreSQL when DATABASE_URL names one, else SQLite; the load generator runs
 on the same cores, signs each response itself and counts every answer that is not the expected one as a failure.
 """
 
@@ -77,13 +78,15 @@ def sign_in(gateway: Gateway, key: rsa.RSAPrivateKey, person: int, acs_times: li
         raise Failure("the roles page does not list the role")
 
 
-def main(people: int = 5000) -> int:
+def main(people: int = 5000, programs: str = "") -> int:
     """Run it; exit status 1 on any failure."""
     key, certificate = saml_traffic.signing_key()
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(Path(folder), {"ROLEGATE_RATE_FACTOR": "1000", "ROLEGATE_LOG_LEVEL": "WARNING"})
         gateway.workers = 2
         gateway.threads = 8  # as the README runs it
+        if programs:
+            gateway.programs = Path(programs).absolute()
         pace = machine.slower()  # while nothing else runs
         gateway.start()
         try:
@@ -130,4 +133,4 @@ def main(people: int = 5000) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*(int(argument) for argument in sys.argv[1:2])))
+    sys.exit(main(*(int(argument) for argument in sys.argv[1:2]), *sys.argv[2:3]))
