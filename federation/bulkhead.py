@@ -15,8 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-MOST_WAITING: Final = 4
-"""Calls to one place that may have been waiting for longer than is usual before another is refused: half of a process's threads."""
+MOST_WAITING: Final = 3
+"""Calls to one place that may have been waiting for longer than is usual before another is refused: of eight threads some are left
+where two places hang."""
+MOST_WAITING_TOGETHER: Final = 5
+"""The same for all places together that stand in for one another."""
 FAILURES: Final = 3
 """Failures in a row, without an answer in between, after which a place is asked by one call at a time: a single one means nothing."""
 FORGOTTEN_AFTER: Final = 30.0
@@ -24,10 +27,12 @@ FORGOTTEN_AFTER: Final = 30.0
 
 
 class Bulkhead:
-    """`patience`: seconds after which a call has waited for longer than is usual."""
+    """`patience`: seconds after which a call has waited for longer than is usual. `together`: the places stand in for one another,
+    each call goes from one to the next, and so one call at a time finds out about all of those that fail.
+    """
 
-    def __init__(self, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience, self._clock = patience, clock
+    def __init__(self, patience: float, *, together: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._together, self._clock = patience, together, clock
         self._lock = threading.Lock()
         self._under_way: dict[str, list[float]] = {}
         self._failures: dict[str, tuple[int, float]] = {}
@@ -47,11 +52,21 @@ class Bulkhead:
             return self._is_open(place, self._clock())
 
     def _is_open(self, place: str, now: float) -> bool:
-        under_way = self._under_way.get(place, [])
-        if sum(now - began > self._patience for began in under_way) >= MOST_WAITING:
+        if self._waiting(place, now) >= MOST_WAITING:
             return False
+        if self._together and sum(self._waiting(one, now) for one in self._under_way) >= MOST_WAITING_TOGETHER:
+            return False
+        if not self._fails(place, now):
+            return True
+        asked = [one for one in self._under_way if self._fails(one, now)] if self._together else [place]
+        return not any(self._under_way.get(one) for one in asked)
+
+    def _waiting(self, place: str, now: float) -> int:
+        return sum(now - began > self._patience for began in self._under_way.get(place, ()))
+
+    def _fails(self, place: str, now: float) -> bool:
         many, last = self._failures.get(place, (0, now))
-        return not (under_way and many >= FAILURES and now - last < FORGOTTEN_AFTER)
+        return many >= FAILURES and now - last < FORGOTTEN_AFTER
 
     def leave(self, place: str, began: float, *, answered: bool) -> None:
         """End a call. `answered`: whether there was an answer at all, whatever it said."""

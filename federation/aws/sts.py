@@ -254,7 +254,7 @@ def _verdict(code: str, message: str, http_status: int) -> _Verdict:
 
 # --- Clients ----------------------------------------------------------------------------------------
 
-regions_asked = Bulkhead(PATIENCE_SECONDS)
+regions_asked = Bulkhead(PATIENCE_SECONDS, together=True)
 _lock = threading.Lock()
 _session: boto3.session.Session | None = None
 _clients: dict[tuple[int, str, str], Any] = {}

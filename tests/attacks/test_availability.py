@@ -12,7 +12,7 @@ import pytest
 from federation import net
 from federation.aws import sts
 from federation.aws.partitions import partition
-from federation.bulkhead import FAILURES, FORGOTTEN_AFTER, MOST_WAITING, Bulkhead
+from federation.bulkhead import FAILURES, FORGOTTEN_AFTER, MOST_WAITING, MOST_WAITING_TOGETHER, Bulkhead
 from federation.errors import ProviderUnavailable
 from federation.signin.jwks import ProviderDocuments
 from tests.aws.scripted import Reply, granted, serving
@@ -59,7 +59,7 @@ class Clock:
 
 @pytest.fixture
 def bulkhead():
-    made = Bulkhead(1.0, Clock())
+    made = Bulkhead(1.0, clock=Clock())
     made.clock = made._clock
     return made
 
@@ -108,6 +108,26 @@ def test_what_left_is_not_counted(bulkhead):
     began = bulkhead.enter("idp")
     bulkhead.leave("idp", began, answered=True)
     assert not bulkhead._under_way
+
+
+def test_where_places_stand_in_for_one_another_one_call_finds_out_about_all_of_them():
+    regions = Bulkhead(1.0, together=True, clock=Clock())
+    for region in "abc":
+        for _ in range(FAILURES):
+            regions.leave(region, regions.enter(region), answered=False)
+    asking = regions.enter("a")
+    assert [regions.is_open(region) for region in "abcd"] == [False, False, False, True]  # d is not known to fail
+    regions.leave("a", asking, answered=False)
+    assert regions.is_open("b")  # and goes on to the next one
+
+
+def test_and_not_all_threads_wait_for_all_of_them():
+    regions = Bulkhead(1.0, together=True, clock=Clock())
+    for region in "aaabb":
+        regions.enter(region)
+    regions._clock.now += 1.1
+    assert MOST_WAITING_TOGETHER == 5
+    assert not any(regions.is_open(region) for region in "abc")
 
 
 # --- An identity provider ------------------------------------------------------------------------------
