@@ -484,6 +484,7 @@ def assume_role(
     regions: Sequence[str],
     partition: Partition,
     deadline_seconds: float = 12,
+    background: bool = False,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Credentials:
@@ -493,7 +494,7 @@ def assume_role(
     more in all if AWS finds the document invalid or expired. What AWS may do better next time (throttling, its fetching of
     the issuer's keys) is retried with the same document after a jittered wait: four times, then the next region is tried;
     in the last region until the deadline. A region that is switched off, cannot be reached or fails (5xx) is left at once; one
-    that others wait for in vain is passed over.
+    that others wait for in vain is passed over, but by `background` work, for whose threads nobody waits.
     Everything else is final.
 
     `deadline_seconds` bounds the start of the last attempt; one that is under way then may take its two timeouts
@@ -505,7 +506,7 @@ def assume_role(
     failed_over: StsError | None = None
     while True:
         region = todo.pop(0)
-        if not regions_asked.is_open(region):
+        if not background and not regions_asked.is_open(region):
             # Nothing is minted, and no event written, for a region that would not be asked.
             if not todo:
                 raise _final(_not_asked(region).error, failed_over)
@@ -514,7 +515,7 @@ def assume_role(
         call = prepare(region)
         attempt = 0
         while True:
-            outcome = _attempt(region, call)
+            outcome = _ask(region, call) if background else _attempt(region, call)
             if isinstance(outcome, Credentials):
                 return outcome
             action, error = outcome.verdict.action, outcome.error

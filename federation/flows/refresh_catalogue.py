@@ -79,7 +79,8 @@ def _reader(role_arn: str, region: str, *, now: datetime) -> sts.Credentials:
             role_arn=role_arn, token=token.token, session_name=READER_ROLE, duration=READER_SESSION_SECONDS
         )
 
-    return sts.assume_role(prepare, regions=where.regions_fail_over(region), partition=where, deadline_seconds=45)
+    regions = where.regions_fail_over(region)
+    return sts.assume_role(prepare, regions=regions, partition=where, deadline_seconds=45, background=True)
 
 
 def reader_credentials(account: Account, *, now: datetime) -> sts.Credentials:

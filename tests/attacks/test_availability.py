@@ -246,6 +246,22 @@ def test_where_every_region_hangs_it_is_said_at_once(monkeypatch):
     assert sum(seconds > 0.9 for _, seconds in held) <= len(REGIONS)
 
 
+def test_background_work_waits_for_its_own_threads(monkeypatch):
+    """Sixteen accounts are read at once, and each may take its time: no page is behind them."""
+    for region in REGIONS:
+        for _ in range(MOST_WAITING):
+            sts.regions_asked.enter(region)
+    monkeypatch.setattr(sts.regions_asked, "_patience", -1.0)
+    try:
+        with serving(granted()) as double:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", double.url)
+            with pytest.raises(sts.StsUnreachable):
+                assume()
+            assert sts.assume_role(Minting(), regions=REGIONS, partition=partition("aws"), background=True)
+    finally:
+        sts.regions_asked._under_way.clear()
+
+
 def hanging(monkeypatch, *, patience, read_timeout):
     monkeypatch.setattr(sts, "READ_TIMEOUT_SECONDS", read_timeout)
     monkeypatch.setattr(sts.regions_asked, "_patience", patience)
