@@ -9,7 +9,9 @@ from tests import measured, no_skips
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", sorted({*measured._TEACHES_NOTHING, *no_skips._OF_ONE_DATABASE}))
+@pytest.mark.parametrize(
+    "name", sorted({*measured._TEACHES_NOTHING, *measured._THE_SAME_AGAIN, *no_skips._OF_ONE_DATABASE})
+)
 def test_a_test_that_is_named_is_there(name):
     path, _, function = name.partition("::")
     found = sorted(ROOT.glob(f"{path}*"))
