@@ -1,7 +1,9 @@
 """A real browser, the real gateway as a process, the demo's identity provider on another site (127.0.0.1), and its local AWS.
 
-Chromium is Debian's. The browser lives as long as one test file: Playwright's event loop must not be running when
-tests of other files use the database in the same process.
+Chromium is Debian's, without its windows where Debian's chromium-headless-shell is installed: the same engine, network and
+storage for half the CPU (https://developer.chrome.com/blog/chrome-headless-shell). The whole one is driven by tests/cli. The
+browser lives as long as one test file: Playwright's event loop must not be running when tests of other files use the database in
+the same process.
 """
 
 from __future__ import annotations
@@ -155,7 +157,7 @@ class Chromium:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chromium]:
     """Headless Chromium that calls nobody on its own."""
-    path = shutil.which("chromium")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:

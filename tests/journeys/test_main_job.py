@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Error as PlaywrightError
@@ -135,16 +138,30 @@ def test_olivia_with_too_many_groups_is_told_so(page: Page, stage: Town, protoco
 def test_a_command_line_is_paired_in_the_browser(page: Page, stage: Town) -> None:
     """The consent page's form leads to a loopback address: the Content-Security-Policy must let it."""
     reached: list[str] = []
-    page.context.route(
-        "http://127.0.0.1:49152/**", lambda route: (reached.append(route.request.url), route.fulfill(body="paired"))[1]
-    )
-    sign_in(page, stage, "saml")
-    page.goto(
-        f"{stage.url}/oauth/authorize?response_type=code&client_id=rolegate-cli&redirect_uri=http%3A%2F%2F127.0.0.1%3A49152%2Fcallback"
-        f"&code_challenge={'A' * 43}&code_challenge_method=S256&state=abc"
-    )
-    page.get_by_role("button", name="Allow").click()
-    page.wait_for_url("http://127.0.0.1:49152/callback**")
+
+    class CommandLine(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            reached.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"paired")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), CommandLine) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        back = f"http://127.0.0.1:{listener.server_port}/callback"
+        sign_in(page, stage, "saml")
+        page.goto(
+            f"{stage.url}/oauth/authorize?response_type=code&client_id=rolegate-cli&redirect_uri={quote(back, safe='')}"
+            f"&code_challenge={'A' * 43}&code_challenge_method=S256&state=abc"
+        )
+        page.get_by_role("button", name="Allow").click()
+        page.wait_for_url(f"{back}**")
+        expect(page.locator("body")).to_have_text("paired")
+        listener.shutdown()
+    reached = [path for path in reached if path != "/favicon.ico"]
     assert len(reached) == 1
     assert "state=abc" in reached[0]
     assert "code=" in reached[0]
