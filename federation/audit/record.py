@@ -117,12 +117,31 @@ def lock_head() -> AuditHead:
 
     Raises AuditUnavailable, OperationalError, InternalError.
     """
+    return _locked()[0]
+
+
+def _locked(*questions: compiled.Statement) -> tuple[AuditHead, list[compiled.Answer]]:
+    """`lock_head`, and the answers to questions that are asked once it is locked; one round trip."""
     with _storage():
-        head = _locked_head(1)
+        locked, *answers = compiled.ask(_locked_head.statement(1), *questions)
+        head = _locked_head.found(locked)
         if head is None:
             AuditHead.objects.get_or_create(pk=1)
             head = AuditHead.objects.select_for_update().get(pk=1)
-        return head
+            answers = compiled.ask(*questions)
+        return head, answers
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A look at what is, once the head is locked: everything that the log tells of so far is committed then, and can be seen.
+
+    `judge` takes the answer to `question`, which only reads; where it raises, nothing is written. So what it has looked at holds at
+    the event's own place in the log, and not some time before.
+    """
+
+    question: compiled.Statement
+    judge: Callable[[compiled.Answer], object]
 
 
 def record(
@@ -133,22 +152,20 @@ def record(
     origin: Origin,
     now: datetime,
     reason: str = "",
-    guard: Callable[[], object] | None = None,
+    guard: Guard | None = None,
     **data: Any,
 ) -> AuditEvent:
     """Write one event at the end of the chain, inside the caller's transaction.
 
-    Call it last in the transaction: the head row stays locked until the commit. `data` must hold no secret.
-    `guard`: called once the head is locked, when everything that the log tells of so far is committed and can be seen; where
-    it raises, nothing is written. So what it has looked at holds at the event's own place in the log, and not some time before.
+    Call it last in the transaction: the head row stays locked until the commit. `data` must hold no secret. `guard`: may refuse it.
     Raises AuditOutsideTransaction, and AuditUnavailable, OperationalError or InternalError when the event cannot be stored:
     the caller's transaction then fails with it, and nothing leaves the gateway.
     """
     if not connection.in_atomic_block:
         raise AuditOutsideTransaction(kind)
-    head = lock_head()
+    head, answers = _locked(*([guard.question] if guard else ()))
     if guard is not None:
-        guard()
+        guard.judge(answers[0])
     event = _linked(Entry(kind, actor, outcome, origin, now, reason, data), head.seq + 1, head.last_mac)
     with _storage():
         appended, _ = compiled.ask(_append.statement(event), _sealing(event))

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record
+from federation.audit.record import Guard, record
 from federation.flows.access import Access, decide_anew
 from federation.flows.minting import under_approval
 from federation.models import compiled
@@ -38,7 +38,7 @@ def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origi
                     outcome="ok",
                     origin=origin,
                     now=now,
-                    guard=partial(_refuse_what_changed, access),
+                    guard=Guard(_standing(access), partial(_refuse_what_changed, access)),
                     channel=channel,
                     person=str(access.person.pk),
                     role_arn=access.grant.role_arn,
@@ -55,17 +55,19 @@ def record_handed_out(access: Access, kind: Kind, *, channel: str, origin: Origi
             return
 
 
-def _refuse_what_changed(access: Access) -> None:
-    """One statement."""
-    found = compiled.one(_standing_sql(), compiled.adapt(Person, id=access.person.pk))
-    if found is None:
-        raise _Changed
-    active, epoch, revision = found
-    if not active or (epoch, revision or 0) != (access.person.session_epoch, access.revision):
-        raise _Changed
+def _standing(access: Access) -> compiled.Statement:
+    return _standing_sql(), compiled.adapt(Person, id=access.person.pk)
 
 
 @cache
 def _standing_sql() -> str:
     newest = f"(SELECT max(number) FROM {compiled.table(MappingRevision)})"  # noqa: S608  ours
     return f"SELECT active, session_epoch, {newest} FROM {compiled.table(Person)} WHERE id = %s"  # noqa: S608
+
+
+def _refuse_what_changed(access: Access, answer: compiled.Answer) -> None:
+    if not answer.rows:
+        raise _Changed
+    active, epoch, revision = answer.rows[0]
+    if not active or (epoch, revision or 0) != (access.person.session_epoch, access.revision):
+        raise _Changed

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from federation.audit.events import Kind, Origin
-from federation.audit.record import record
+from federation.audit.record import Guard, record
 from federation.errors import (
     OidcRefused,
     PersonDisabled,
@@ -580,8 +580,8 @@ def _signed_in(signing_in: _SigningIn, mapping: current.CurrentMapping, origin: 
 
 
 def _record_signed_in(signing_in: _SigningIn, person: Person, revision: int, origin: Origin, now: datetime) -> None:
-    def refuse_other_revision() -> None:
-        if current.newest_number() != revision:
+    def refuse_other_revision(answer: compiled.Answer) -> None:
+        if current.read_number(answer) != revision:
             raise _RevisionMovedOn
 
     record(
@@ -590,7 +590,7 @@ def _record_signed_in(signing_in: _SigningIn, person: Person, revision: int, ori
         outcome="ok",
         origin=origin,
         now=now,
-        guard=refuse_other_revision,
+        guard=Guard(current.number(), refuse_other_revision),
         provider=person.provider,
         protocol=signing_in.protocol,
         person=str(person.pk),

@@ -134,6 +134,8 @@ def ask(*statements: Statement, durable: bool = True) -> list[Answer]:
     the row is free for the next one so much earlier. Inside a transaction it has no effect: the others' work would be lost with it.
     """
     here = _here()
+    if not statements:
+        return []
     with here.cursor() as cursor:
         if here.vendor != "postgresql":
             return [_answer(cursor, *statement) for statement in statements]

@@ -194,8 +194,17 @@ def mapping(answer: compiled.Answer | None = None) -> CurrentMapping:
 
 def newest_number() -> int:
     """The number of the revision in force, 0 before the first. One indexed query, and nothing is read."""
-    found = compiled.one(f"SELECT max(number) FROM {compiled.table(MappingRevision)}", [])  # noqa: S608  ours
-    return int(found[0] or 0) if found else 0
+    return read_number(compiled.ask(number())[0])
+
+
+def number() -> compiled.Statement:
+    """The question for `newest_number`, to be sent along with others; `read_number` takes the answer."""
+    return f"SELECT max(number) FROM {compiled.table(MappingRevision)}", []  # noqa: S608  ours
+
+
+def read_number(answer: compiled.Answer) -> int:
+    """What the answer to `number` says."""
+    return int(answer.rows[0][0] or 0)
 
 
 def _parsed(number: int, sha256: str) -> tuple[Document, int]:

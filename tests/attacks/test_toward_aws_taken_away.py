@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, transaction
 
 from federation.audit.events import Kind
-from federation.audit.record import record
+from federation.audit.record import Guard, record
 from federation.aws import console, sts
 from federation.errors import AccessDenied, NotSignedIn, PersonDisabled, ServiceUnavailable
 from federation.flows import open_console as opening
@@ -162,9 +162,10 @@ def test_who_waits_for_the_log_behind_a_revocation_gets_nothing(alice, origin, n
 
 
 def test_a_guard_that_refuses_leaves_no_event(db, origin, now):
-    def refuse():
+    def refuse(answer):
+        assert answer.rows == [(7,)]
         raise PersonDisabled("person_disabled")
 
     with pytest.raises(PersonDisabled), transaction.atomic():
-        record(Kind.SIGN_IN, actor="x", outcome="ok", origin=origin, now=now, guard=refuse)
+        record(Kind.SIGN_IN, actor="x", outcome="ok", origin=origin, now=now, guard=Guard(("SELECT 7", []), refuse))
     assert not AuditEvent.objects.exists()
