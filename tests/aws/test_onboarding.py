@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -112,11 +113,24 @@ def gateway(made):
 # --- CloudFormation --------------------------------------------------------------------------------------
 
 
+@functools.cache
+def judge():
+    """cfn-lint with every rule for every region, as its `lint_all` makes it for each template anew, for a second of CPU."""
+    # Here, as each worker would load it that only collects this file.
+    from cfnlint.config import ConfigMixIn
+    from cfnlint.helpers import REGIONS
+    from cfnlint.runner import Runner
+
+    return Runner(ConfigMixIn(include_checks=["I"], include_experimental=True, regions=REGIONS))
+
+
 def lint(text):
     """Errors, warnings and remarks. I4010 wants a house style of its own: metadata that explain each resource to a machine."""
-    from cfnlint.api import lint_all  # a second of CPU, which each worker would pay that only collects this file
+    from cfnlint.decode import decode_str
 
-    return [(m.rule.id, m.message) for m in lint_all(text) if m.rule.id != "I4010"]
+    template, unread = decode_str(text)
+    found = unread or judge().validate_template(template)
+    return [(m.rule.id, m.message) for m in found if m.rule.id != "I4010"]
 
 
 @each_plan
