@@ -67,18 +67,17 @@ def _closed(enabled: Mapping[str, IdentityProvider], now: datetime) -> list[str]
 def voice(provider: IdentityProvider, *, now: datetime) -> tuple[str, str, str]:
     """Who speaks under the provider's slug, and by which of their words people are known: where it differs, so do the people.
 
-    Metadata at an address are whoever is believed at that address; what is written into the document, or lies in a file, is the
-    provider that it names, whatever its certificates.
+    A SAML provider is the entity that its metadata name, whatever its certificates and wherever the metadata are: they may move, or
+    be pasted. Where they have never been read, nobody knows who that is, and another place is taken for somebody else.
     """
     if provider.oidc is not None:
         return "oidc", provider.oidc.issuer, provider.claims.subject
     saml = provider.saml
-    if saml is None or saml.metadata_url:
-        return "saml", saml.metadata_url if saml else "", provider.claims.subject
     try:
-        return "saml", provider_documents.held_metadata(provider, now=now).entity_id, provider.claims.subject
+        who = provider_documents.held_metadata(provider, now=now).entity_id
     except RolegateError:
-        return "saml", saml.metadata_file or saml.metadata_xml, provider.claims.subject
+        who = (saml.metadata_url or saml.metadata_file or saml.metadata_xml) if saml else ""
+    return "saml", who, provider.claims.subject
 
 
 def _who_waits_or_may(providers: Iterable[str], now: datetime) -> list[Person]:

@@ -7,7 +7,7 @@ import pytest
 from federation.errors import OidcRefused, SignInExpired, UnknownProvider
 from federation.flows import approvals, client_tokens, overage, sign_in
 from federation.flows.client_tokens import TokenRefused
-from federation.models import AuditEvent, Person, RequestedRole, SignInState
+from federation.models import AuditEvent, Person, ProviderMetadata, RequestedRole, SignInState
 from tests import cast
 from tests import saml_kit as kit
 from tests.flows import test_sign_in_oidc as by_oidc
@@ -91,6 +91,35 @@ def test_another_certificate_of_the_same_provider_ends_nothing(gateway, publish,
     assert is_paired(tokens, kit.NOW)
     publish(by_saml.document(metadata_xml=kit.metadata_xml(entity_id="https://other.example.com")), at=kit.NOW)
     assert not is_paired(tokens, kit.NOW)
+
+
+def test_metadata_that_move_are_of_the_same_provider(gateway, publish, sign_in_as, origin):
+    """Whoever pastes what was fetched, or fetches it from elsewhere, must not sign the company out in the morning."""
+    there, elsewhere = "https://idp.example.com/metadata", "https://idp.example.com/new/metadata"
+    publish(by_saml.document(metadata_url=there), at=kit.NOW)
+    read(there, kit.metadata_xml())
+    tokens = pair(sign_in_as(cast.alice(now=kit.NOW), at=kit.NOW), origin, kit.NOW)
+    publish(by_saml.document(metadata_xml=kit.metadata_xml() + "\n"), at=kit.NOW)
+    assert is_paired(tokens, kit.NOW)
+    read(elsewhere, kit.metadata_xml())  # as a test sign-in does
+    publish(by_saml.document(metadata_url=elsewhere), at=kit.NOW)
+    assert is_paired(tokens, kit.NOW)
+
+
+def test_metadata_that_move_to_somebody_else_are_not(gateway, publish, sign_in_as, origin):
+    there, elsewhere = "https://idp.example.com/metadata", "https://idp.attacker.example/metadata"
+    publish(by_saml.document(metadata_url=there), at=kit.NOW)
+    read(there, kit.metadata_xml())
+    tokens = pair(sign_in_as(cast.alice(now=kit.NOW), at=kit.NOW), origin, kit.NOW)
+    read(elsewhere, kit.metadata_xml(entity_id="https://idp.attacker.example"))
+    publish(by_saml.document(metadata_url=elsewhere), at=kit.NOW)
+    assert not is_paired(tokens, kit.NOW)
+
+
+def read(url, metadata):
+    ProviderMetadata.objects.create(
+        provider="corp", source=f"{url}#", document=metadata, fetched_at=kit.NOW, checked_at=kit.NOW
+    )
 
 
 def test_approvals_and_requests_end_with_it(desk):

@@ -133,13 +133,20 @@ def test_people_are_those_who_will_sign_in(demo, document, origin):
     assert not PortalSession.objects.filter(person__active=False).exists()
 
 
+def signed_in(person, origin, now):
+    """The event of a sign-in, by whom it is written."""
+    mapping = current.mapping()
+    signing_in = sign_in._SigningIn(current.identity_of(person), mapping.provider(person.provider), "saml", use=None)
+    sign_in._record_signed_in(signing_in, person, mapping.number, origin, now)
+
+
 def test_events_have_the_data_that_the_flows_write(aws, sign_in_as, origin):
     """What reads the log must not meet two kinds of `credentials`."""
     now = datetime.now(UTC)  # the local AWS goes by the clock
     alice = sign_in_as(cast.alice(), at=now)
     arn = cast.role(cast.DEV, "Developer")
     how = {"channel": "portal", "origin": origin, "now": now}
-    sign_in._record_signed_in(alice, "saml", origin, now)
+    signed_in(alice, origin, now)
     sign_in._refused(SamlRefused("expired"), "corp", origin, now)
     issue_credentials.issue_credentials(alice.pk, arn, duration=None, policy=None, **how)
     issue_credentials.issue_credentials(

@@ -194,7 +194,7 @@ def test_a_log_that_cannot_be_written(db, today, monkeypatch):
     def full(*args, **options):
         raise DatabaseError("could not extend file: No space left on device")
 
-    monkeypatch.setattr("federation.audit.record.lock_head", full)
+    monkeypatch.setattr("federation.audit.record._locked", full)
     assert "No space left" in one(storage.audit_log, today).says
 
 

@@ -31,7 +31,7 @@ BINDING = "binding-of-alices-browser"
 
 
 def document(**saml):
-    source = {} if "metadata_file" in saml else {"metadata_xml": kit.metadata_xml()}
+    source = {} if saml.keys() & {"metadata_file", "metadata_url"} else {"metadata_xml": kit.metadata_xml()}
     return yaml.safe_dump(
         {
             "version": 1,

@@ -44,15 +44,19 @@ def post(browser, page, action, **fields):
     return browser.post(action, {"csrfmiddlewaretoken": token, **fields})
 
 
-def test_the_list_says_how_each_stands_in_five_statements(owner, clock):
-    kept = kit.metadata_xml()
+def metadata_were_read(document, clock):
     ProviderMetadata.objects.create(
         provider="corp",
         source="http://127.0.0.1:9/metadata#",
-        document=kept,
+        document=document,
         fetched_at=clock.now,
         checked_at=clock.now,
     )
+
+
+def test_the_list_says_how_each_stands_in_five_statements(owner, clock):
+    kept = kit.metadata_xml()
+    metadata_were_read(kept, clock)
     owner.get("/staff/providers/")
     with CaptureQueriesContext(connection) as queries:
         page = owner.get("/staff/providers/")
@@ -320,6 +324,7 @@ def test_rolling_begins_at_the_provider_and_only_where_its_metadata_are_pasted(o
     assert (
         "Add or drop a certificate" not in owner.page("/staff/providers/of/corp/").text
     )  # by address: it rolls by itself
+    metadata_were_read(kit.metadata_xml(), clock)  # so that pasting them signs nobody out
     text = yaml.safe_load(DOCUMENT)
     text["identity_providers"][0]["saml"] = {"metadata_xml": kit.metadata_xml()}
     publish(yaml.safe_dump(text), at=clock.now)
@@ -332,6 +337,7 @@ def test_rolling_begins_at_the_provider_and_only_where_its_metadata_are_pasted(o
 
 
 def test_metadata_pasted_over_those_in_force_keep_the_old_certificate_and_say_so(owner, publish, clock):
+    metadata_were_read(kit.metadata_xml(), clock)
     text = yaml.safe_load(DOCUMENT)
     text["identity_providers"][0]["saml"] = {"metadata_xml": kit.metadata_xml()}
     publish(yaml.safe_dump(text), at=clock.now)
