@@ -2,8 +2,8 @@
 
 Chromium is Debian's, without its windows where Debian's chromium-headless-shell is installed: the same engine, network and
 storage for half the CPU (https://developer.chrome.com/blog/chrome-headless-shell). The whole one is driven by tests/cli. The
-browser lives as long as one test file: Playwright's event loop must not be running when tests of other files use the database in
-the same process.
+browser lives as long as this folder's tests: Playwright's event loop must not be running when other tests use the database in the
+same process.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Chromium:
             self._browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Chromium]:
     """Headless Chromium that calls nobody on its own."""
     path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
