@@ -32,7 +32,7 @@ def test_what_somebody_else_does_turns_up_by_itself(new_context: NewContext, sta
     key = alice.get_by_text(re.compile(r"^A[SK]IA[A-Z0-9]{16}$")).first.inner_text()
     expect(grace.locator("#events tr")).to_have_count(before + 1)
     newest = grace.locator("#events tr").first
-    expect(newest).to_contain_text(f"got credentials of ReadOnly in {PRODUCTION}: {key}.")
+    expect(newest).to_contain_text(f"got credentials of ReadOnly in shop-prod ({PRODUCTION}): {key}.")
     expect(grace.locator("#announce")).to_have_text("1 new event")
     look(grace, "audit, watched live")
     # What the search leaves out stays out: a sign-in of somebody else is no credentials of Alice's.
