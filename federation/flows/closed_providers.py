@@ -67,8 +67,8 @@ def _closed(enabled: Mapping[str, IdentityProvider], now: datetime) -> list[str]
 def voice(provider: IdentityProvider, *, now: datetime) -> tuple[str, str, str]:
     """Who speaks under the provider's slug, and by which of their words people are known: where it differs, so do the people.
 
-    A SAML provider is the entity that its metadata name, whatever its certificates and wherever the metadata are: they may move, or
-    be pasted. Where they have never been read, nobody knows who that is, and another place is taken for somebody else.
+    A SAML provider is the entity that its metadata name, whatever its certificates, and whether they are fetched or pasted. Of an
+    address that has never been read nobody knows who that is: it is taken for somebody else.
     """
     if provider.oidc is not None:
         return "oidc", provider.oidc.issuer, provider.claims.subject

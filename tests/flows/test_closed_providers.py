@@ -93,33 +93,19 @@ def test_another_certificate_of_the_same_provider_ends_nothing(gateway, publish,
     assert not is_paired(tokens, kit.NOW)
 
 
-def test_metadata_that_move_are_of_the_same_provider(gateway, publish, sign_in_as, origin):
-    """Whoever pastes what was fetched, or fetches it from elsewhere, must not sign the company out in the morning."""
-    there, elsewhere = "https://idp.example.com/metadata", "https://idp.example.com/new/metadata"
+@pytest.mark.parametrize(("entity_id", "goes_on"), [(kit.IDP, True), ("https://idp.attacker.example", False)])
+def test_metadata_that_are_pasted_instead_of_fetched_are_of_the_entity_that_they_name(
+    gateway, publish, sign_in_as, origin, entity_id, goes_on
+):
+    """Whoever pastes what was fetched must not sign the company out in the morning."""
+    there = "https://idp.example.com/metadata"
     publish(by_saml.document(metadata_url=there), at=kit.NOW)
-    read(there, kit.metadata_xml())
-    tokens = pair(sign_in_as(cast.alice(now=kit.NOW), at=kit.NOW), origin, kit.NOW)
-    publish(by_saml.document(metadata_xml=kit.metadata_xml() + "\n"), at=kit.NOW)
-    assert is_paired(tokens, kit.NOW)
-    read(elsewhere, kit.metadata_xml())  # as a test sign-in does
-    publish(by_saml.document(metadata_url=elsewhere), at=kit.NOW)
-    assert is_paired(tokens, kit.NOW)
-
-
-def test_metadata_that_move_to_somebody_else_are_not(gateway, publish, sign_in_as, origin):
-    there, elsewhere = "https://idp.example.com/metadata", "https://idp.attacker.example/metadata"
-    publish(by_saml.document(metadata_url=there), at=kit.NOW)
-    read(there, kit.metadata_xml())
-    tokens = pair(sign_in_as(cast.alice(now=kit.NOW), at=kit.NOW), origin, kit.NOW)
-    read(elsewhere, kit.metadata_xml(entity_id="https://idp.attacker.example"))
-    publish(by_saml.document(metadata_url=elsewhere), at=kit.NOW)
-    assert not is_paired(tokens, kit.NOW)
-
-
-def read(url, metadata):
     ProviderMetadata.objects.create(
-        provider="corp", source=f"{url}#", document=metadata, fetched_at=kit.NOW, checked_at=kit.NOW
+        provider="corp", source=f"{there}#", document=kit.metadata_xml(), fetched_at=kit.NOW, checked_at=kit.NOW
     )
+    tokens = pair(sign_in_as(cast.alice(now=kit.NOW), at=kit.NOW), origin, kit.NOW)
+    publish(by_saml.document(metadata_xml=kit.metadata_xml(entity_id=entity_id)), at=kit.NOW)
+    assert is_paired(tokens, kit.NOW) is goes_on
 
 
 def test_approvals_and_requests_end_with_it(desk):
