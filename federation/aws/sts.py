@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, DataNotFoundError, ParamValidationError
+from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 
 from federation.aws import clock
@@ -268,6 +271,28 @@ def _quieten_botocore() -> None:
             logger.setLevel(logging.INFO)
 
 
+class _Loader(Loader):  # type: ignore[misc]  # botocore has no types
+    """botocore's, that keeps the models of services and nothing else.
+
+    Its own keeps what it has ever read, and each client keeps its loader: seven megabytes of every worker were the endpoints of all
+    of AWS's services, which are looked at while a client is made and never again.
+    """
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        """The data of this name, and where they were. Raises DataNotFoundError."""
+        for folder in self.search_paths:
+            path = str(Path(folder, name))
+            if (found := self.file_loader.load_file(path)) is not None:
+                return found, path
+        raise DataNotFoundError(data_path=name)
+
+
+def _new_session() -> boto3.session.Session:
+    core = botocore.session.Session()
+    core.register_component("data_loader", _Loader())
+    return boto3.session.Session(botocore_session=core)
+
+
 def _client(region: str) -> Any:
     """The STS client of this process and region, made once: a new one costs 6 ms, a new Session 50 ms (STACK.md).
 
@@ -284,7 +309,7 @@ def _client(region: str) -> Any:
     with _lock:  # creating clients is not thread-safe in boto3; using them is
         if key not in _clients:
             _quieten_botocore()
-            _session = _session or boto3.session.Session()
+            _session = _session or _new_session()
             _clients[key] = _session.client(
                 "sts",
                 region_name=region,
@@ -303,11 +328,15 @@ def _client(region: str) -> Any:
 def warm(partition_names: Iterable[str]) -> None:
     """Build the clients of these partitions' fail-over regions, at start and not in the first request. No network.
 
-    Raises UnknownPartition.
+    The session that made them goes with what it has read; a further region, if one is ever asked for, makes another. Raises
+    UnknownPartition.
     """
+    global _session  # noqa: PLW0603
     for name in partition_names:
         for region in partition(name).regions_fail_over():
             _client(region)
+    with _lock:
+        _session = None
 
 
 # --- The call ---------------------------------------------------------------------------------------

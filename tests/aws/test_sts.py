@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import threading
@@ -9,6 +10,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from botocore.regions import EndpointResolver
 
 from federation.aws import sts
 from federation.aws.partitions import RegionInvalid, UnknownPartition, partition
@@ -463,9 +465,9 @@ def test_one_client_a_region_and_endpoint_made_once_however_many_threads(endpoin
     real = sts.boto3.session.Session
 
     class Counting(real):
-        def __init__(self):
+        def __init__(self, **options):
             built.append(1)
-            super().__init__()
+            super().__init__(**options)
 
         def client(self, *arguments, **options):
             made.append(options["region_name"])
@@ -483,6 +485,20 @@ def test_one_client_a_region_and_endpoint_made_once_however_many_threads(endpoin
             thread.join()
         assert len(double.calls) == 12
     assert (made, built) == (["eu-west-1"], [1])
+
+
+def test_what_is_read_to_make_a_client_does_not_stay_in_memory(monkeypatch):
+    """Seven megabytes of each worker: the endpoints of all of AWS's services, for one."""
+    monkeypatch.setattr(sts, "_clients", {})
+    gc.collect()
+    before = {id(one) for one in gc.get_objects() if isinstance(one, EndpointResolver)}
+    sts.warm(["aws"])
+    gc.collect()
+    assert [one for one in gc.get_objects() if isinstance(one, EndpointResolver) and id(one) not in before] == []
+    kept = {name for client in sts._clients.values() for name in client._loader._cache}
+    assert kept
+    assert not [name for name in kept if "endpoints" in name]
+    assert sts._session is None
 
 
 def test_warm_builds_the_clients_without_a_call(monkeypatch):
