@@ -7,10 +7,11 @@ a transaction that another thread holds open, which ends with `swap` or as if it
 from __future__ import annotations
 
 import queue
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import IO, Any, Final, Self
 from uuid import UUID
@@ -31,11 +32,20 @@ _MANY: Final = 20_000  # rows after which the planner is told anew what there is
 _BLOCKS_AHEAD: Final = 32
 _SECONDS_TO_WAIT: Final = 1.0
 
+# COPY's binary form: https://www.postgresql.org/docs/15/sql-copy.html, "Binary Format". Each field has its length before it.
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # no flags, no extension of the header
+_TRAILER: Final = b"\xff\xff"
+_INTEGER: Final = struct.Struct(">i")
+_MOMENT: Final = struct.Struct(">q")  # microseconds since _EPOCH
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_FIELDS: Final = b"\x00\x04"
+_FOUR, _EIGHT, _SIXTEEN = (_INTEGER.pack(length) for length in (4, 8, 16))
+
 
 class Staging:
     """Rows to be added and to be taken away: nothing is in force before `swap`, and nothing at all without it.
 
-    A row is text, `person, given, revision, since` with tabs between: what COPY reads.
+    A row is text, `person, given, revision, since` with tabs between, as COPY reads it.
     """
 
     def __init__(self) -> None:
@@ -58,7 +68,7 @@ class Staging:
         head, tail = f"{person_id}\t", f"\t{revision}\t{since.isoformat()}\n"
         lines = [f"{head}{given_id}{tail}" for given_id in given_ids]
         self.added += len(lines)
-        self._keep("".join(lines).encode())
+        self._added_rows.write("".join(lines).encode())
 
     def take(self, person_id: UUID, given_ids: Iterable[int]) -> None:
         """A person has these no longer."""
@@ -79,9 +89,6 @@ class Staging:
                 _delete_one_by_one(self._gone_rows)
                 _insert(self._added_rows)
             seal()
-
-    def _keep(self, rows: bytes) -> None:
-        self._added_rows.write(rows)
 
 
 class _Abandoned(Exception):
@@ -119,6 +126,17 @@ class Streaming(Staging):
         self._ended.wait()
         self._raise_failure()
 
+    def add(self, person_id: UUID, given_ids: Iterable[int], revision: int, since: datetime) -> None:
+        """A person has got these. In COPY's binary form, which neither side has to write out and read as text."""
+        ids = list(map(_INTEGER.pack, given_ids))
+        if not ids:
+            return
+        head = _FIELDS + _SIXTEEN + person_id.bytes + _FOUR
+        microseconds = (since - _EPOCH) // timedelta(microseconds=1)
+        tail = _FOUR + _INTEGER.pack(revision) + _EIGHT + _MOMENT.pack(microseconds)
+        self.added += len(ids)
+        self._keep(head + (tail + head).join(ids) + tail)
+
     def _keep(self, rows: bytes) -> None:
         self._block.append(rows)
         self._size += len(rows)
@@ -147,7 +165,7 @@ class Streaming(Staging):
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
-                    _copy(cursor, _COPY, self._received())
+                    _copy(cursor, f"{_COPY} WITH (FORMAT binary)", self._received())
                     _delete(cursor, self._gone_rows, self.gone)
                 self._seal()
         except BaseException as error:  # noqa: BLE001  raised in the thread that waits for this one
@@ -160,11 +178,13 @@ class Streaming(Staging):
             connection.close()
 
     def _received(self) -> Iterator[bytes]:
+        yield _SIGNATURE
         while isinstance(item := self._ahead.get(), bytes):
             yield item
         if item is None:
             raise _Abandoned
         self._seal = item
+        yield _TRAILER
 
 
 _COPY: Final = f"COPY {Entitlement._meta.db_table} (person_id, given_id, revision, since) FROM STDIN"
