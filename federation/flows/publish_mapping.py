@@ -114,7 +114,8 @@ def publish(
     raise RevisionMovedOn("revision_moved_on", detail=f"{_ATTEMPTS} times while this was published")
 
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
+"""Each that is lost is another's revision that came into force: so many admins at once all get their turn."""
 
 
 class _Overtaken(Exception):

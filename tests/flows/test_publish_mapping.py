@@ -185,7 +185,7 @@ def test_an_event_that_cannot_be_written_takes_the_revision_with_it(transactiona
 
 @pytest.mark.parametrize("same", [True, False])
 def test_publishers_at_once_take_turns(transactional_db, origin, now, same):
-    texts = [cast.DOCUMENT + ("" if same else f"# {n}\n") for n in range(6)]
+    texts = [cast.DOCUMENT + ("" if same else f"# {n}\n") for n in range(12)]
     faults, numbers, lock = [], [], threading.Lock()
 
     def work(text):
@@ -204,7 +204,7 @@ def test_publishers_at_once_take_turns(transactional_db, origin, now, same):
     for thread in threads:
         thread.join()
     assert faults == []
-    assert sorted(numbers) == (sorted([(1, True)] + [(1, False)] * 5) if same else [(n, True) for n in range(1, 7)])
+    assert sorted(numbers) == (sorted([(1, True)] + [(1, False)] * 11) if same else [(n, True) for n in range(1, 13)])
     assert record.verify() == []
     for row in MappingRevision.objects.filter(number__gt=1):
         before = MappingRevision.objects.get(number=row.number - 1)
