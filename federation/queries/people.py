@@ -57,7 +57,9 @@ class PersonFilter:
 
 @dataclass(frozen=True, slots=True)
 class PersonLine:
-    """One person of the list. `roles`: how many they have by the entitlements; `seen_at`: the last sign-in."""
+    """One person of the list. `roles`: how many they have by the entitlements; `seen_at`: the last sign-in. `active`: whether they
+    are disabled here; `has_left`: whether their directory has disabled or deleted them.
+    """
 
     id: UUID
     name: str
@@ -65,6 +67,7 @@ class PersonLine:
     subject: str
     provider: str
     active: bool
+    has_left: bool
     seen_at: datetime | None
     groups: int
     roles: int
@@ -81,7 +84,7 @@ class PeoplePage:
 
 
 def people(wanted: PersonFilter, *, sort: Sort = "name", cursor: str = "", size: int = keyset.PAGE_SIZE) -> PeoplePage:
-    """A page of people. Three queries."""
+    """A page of people. Four queries, and one or two for each directory that speaks of somebody on it."""
     rows = Person.objects.filter(_wanted(wanted)).defer("attributes")
     if sort.lstrip("-") == "seen":
         rows = rows.annotate(seen=Coalesce("claims_at", Value(NEVER), output_field=DateTimeField()))
@@ -92,11 +95,25 @@ def people(wanted: PersonFilter, *, sort: Sort = "name", cursor: str = "", size:
     # Somebody has a role at most once, by whatever rules: no need to look at which role a row is about.
     rows_of = Entitlement.objects.filter(person_id__in=ids).values("person_id").order_by()
     roles = dict(rows_of.annotate(number=Count("*")).values_list("person_id", "number"))
+    left = _whom_directories_call_gone(found.rows)
     lines = tuple(
-        PersonLine(row.pk, row.name, row.email, row.subject, row.provider, row.active, row.claims_at, len(row.groups), roles.get(row.pk, 0))
+        PersonLine(
+            row.pk, row.name, row.email, row.subject, row.provider, row.active, row.pk in left, row.claims_at, len(row.groups),
+            roles.get(row.pk, 0),
+        )
         for row in found.rows
     )  # fmt: skip
     return PeoplePage(lines, found.earlier, found.later, Person.objects.count())
+
+
+def _whom_directories_call_gone(people: Sequence[Person]) -> set[UUID]:
+    """Those whom their directory has disabled or deleted: nothing is minted for them, though they are not disabled here."""
+    found: set[UUID] = set()
+    for directory in current.mapping().document.directories:
+        theirs = [one for one in people if one.provider == directory.provider]
+        if theirs:
+            found.update(one.pk for one in latest_word.inactive_among(directory, theirs))
+    return found
 
 
 def _wanted(wanted: PersonFilter) -> Q:

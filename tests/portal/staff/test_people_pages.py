@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from federation.flows import publish_mapping
-from federation.models import AuditEvent, DirectoryGroup, GroupNesting, Person, PortalSession
+from federation.models import AuditEvent, DirectoryGroup, DirectoryUser, GroupNesting, Person, PortalSession
 from tests import cast
 from tests.flows.test_latest_word import listed
 from tests.portal.conftest import soup, text_of
@@ -63,6 +63,33 @@ def test_a_group_is_the_directorys_word_through_groups_in_groups(console, publis
     assert names(browser.get("/staff/people/?group=europe")) == ["Alice", "Bob"]
     assert names(browser.get("/staff/people/?group=berlin")) == ["Alice"]
     assert names(browser.get("/staff/people/?group=engineering")) == claimed
+
+
+def states(answer):
+    return {
+        row.find("th").a.get_text(strip=True): row.find("td", {"data-label": "State"}).get_text(strip=True)
+        for row in soup(answer).select("#list tbody tr")
+    }
+
+
+def test_whom_a_directory_has_disabled_is_not_called_active(
+    console, publish, sign_in_as, clock, django_assert_num_queries
+):
+    """Nothing is minted for them: who looks for why must not read that they are active."""
+    browser = console("owner")
+    for who in (cast.alice(), cast.bob(), cast.identity("dave", provider="entra")):
+        sign_in_as(who, at=clock.now)
+    Person.objects.filter(subject="bob").update(active=False)
+    publish(DOCUMENT + "directories: [{slug: staff, provider: corp, scim: {}, groups: add}]\n", at=clock.now)
+    listed(clock.now, "alice", [], active=False)
+    listed(clock.now, "bob", [], active=False)
+    said = states(browser.get("/staff/people/"))
+    assert (said["Alice"], said["Bob"], said["Carol"]) == ("disabled in the directory", "disabled", "active")
+    DirectoryUser.objects.update(active=True, deleted_at=clock.now)
+    # Four more: what the directory says of who is looking, and of these people; under their names, and in any case.
+    with django_assert_num_queries(11):
+        said = states(browser.get("/staff/people/"))
+    assert said["Alice"] == "disabled in the directory"
 
 
 def test_people_are_paged_there_and_back(company, monkeypatch):
@@ -244,7 +271,7 @@ def test_the_list_costs_the_same_queries_whatever_its_length(
     for number in range(many):
         sign_in_as(cast.identity(f"extra{number}"), at=clock.now)
     company.get("/staff/people/")
-    with django_assert_num_queries(6):  # session, person, revision; people, their roles, how many
+    with django_assert_num_queries(7):  # session, person, revision; people, their roles, which directories, how many
         company.get("/staff/people/")
     with django_assert_num_queries(10):
         company.get(f"/staff/people/{company.alice.pk}/")
