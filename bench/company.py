@@ -3,7 +3,9 @@
     python -m bench.company [PEOPLE [PROGRAMS]]
 
 PROGRAMS: the folder with the granian of another environment, as bench.credentials takes it: such as one of the interpreter that
-the image has, which is built with profile-guided optimization. The real gateway (granian, two workers) on PostgreSQL when DATABASE_URL names one, else SQLite; the load generator runs
+the image has, which is built with profile-guided optimization.
+
+The real gateway (granian, two workers) on PostgreSQL when DATABASE_URL names one, else SQLite; the load generator runs
 on the same cores, signs each response itself and counts every answer that is not the expected one as a failure.
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 from django.conf import settings
@@ -32,7 +33,7 @@ _LATER: Final = timedelta(minutes=20)  # than whoever decided it: the mapping wa
 
 @dataclass(slots=True)
 class Pushed:
-    """The directory over ninety days. `secret`: of its token, once that has been made; "" before. `ids`: of people and groups."""
+    """The directory over ninety days. `secret`: of its token, once that has been made; "" before. `people`, `groups`: ids by login and name."""
 
     company: Company
     revisions: Sequence[InForce]
@@ -53,7 +54,7 @@ class Pushed:
                 found.append((one.joined, partial(self._came, directory, one)))
             if one.left is not None and begin < one.left:
                 found.append((one.left + _LATER, partial(self._went, directory, one)))
-            for earlier, later in zip(one.claims, one.claims[1:], strict=False):
+            for earlier, later in pairwise(one.claims):
                 if begin < later.since:
                     found.append((later.since, partial(self._moved, directory, one, earlier, later)))
         return found

@@ -331,7 +331,7 @@ def warm(partition_names: Iterable[str]) -> None:
     The session that made them goes with what it has read; a further region, if one is ever asked for, makes another. Raises
     UnknownPartition.
     """
-    global _session  # noqa: PLW0603
+    global _session  # noqa: PLW0603  as in `_client`
     for name in partition_names:
         for region in partition(name).regions_fail_over():
             _client(region)

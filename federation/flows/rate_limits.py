@@ -138,12 +138,11 @@ def hit(scope: Scope, *, person: str | None, address: str, now: datetime, begun:
     `begun`: it begins something, or brings back once what was begun here; then it is counted apart from what anybody may send,
     and from what is refused.
     """
-    limit = LIMITS[scope]
-    factor = settings.ROLEGATE_RATE_FACTOR
     if person:
-        _check(scope, f"person {person}", limit.person * factor, limit, now)
+        limit = LIMITS[scope]
+        _check(scope, f"person {person}", limit.person * settings.ROLEGATE_RATE_FACTOR, limit, now)
     if address:
-        _check(scope, _of_address(address, begun=begun), limit.address * factor, limit, now)
+        _check_address(scope, address, now, begun=begun)
 
 
 def hit_and_ask(
@@ -152,9 +151,15 @@ def hit_and_ask(
     """`hit` by an address, and in the same round trip a question that only reads. Returns its answer; raises as `hit`."""
     if not address:
         return compiled.ask(question)[0]
+    return _check_address(scope, address, now, begun=begun, beside=[question])[0]
+
+
+def _check_address(
+    scope: Scope, address: str, now: datetime, *, begun: bool, beside: Sequence[compiled.Statement] = ()
+) -> list[compiled.Answer]:
     limit = LIMITS[scope]
     most = limit.address * settings.ROLEGATE_RATE_FACTOR
-    return _check(scope, _of_address(address, begun=begun), most, limit, now, beside=[question])[0]
+    return _check(scope, _of_address(address, begun=begun), most, limit, now, beside=beside)
 
 
 def _of_address(address: str, *, begun: bool) -> str:
