@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from federation.aws.arns import parse_role_arn
-from federation.errors import BadRequest
+from federation.errors import BadRequest, NotFound
 from federation.flows import assess_mapping, written_mapping
 from federation.flows.assess_mapping import Measure
 from federation.mapping.document import DocumentError, Fault, parse
@@ -290,6 +290,14 @@ def history(*, before: int | None = None) -> tuple[tuple[RevisionLine, ...], int
 def revision(number: int) -> MappingRevision | None:
     """One revision with its text, difference and impact."""
     return MappingRevision.objects.filter(number=number).first()
+
+
+def known_revision(number: int) -> MappingRevision:
+    """As `revision`. Raises NotFound where there is none."""
+    found = revision(number)
+    if found is None:
+        raise NotFound("no_such_revision")
+    return found
 
 
 def changed_between(base: int) -> str:

@@ -10,7 +10,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from federation.errors import NotFound
 from federation.flows import mapping_drafts
 from federation.mapping.capabilities import Capability
 from federation.queries import mapping as queries
@@ -79,9 +78,7 @@ def history(request: HttpRequest) -> HttpResponse:
 @require_safe
 def revision(request: HttpRequest, number: int) -> HttpResponse:
     """One revision: its difference, and what it did to whom."""
-    row = queries.revision(number)
-    if row is None:
-        raise NotFound("no_such_revision")
+    row = queries.known_revision(number)
     newest = mapping_drafts.newest()
     names = queries.called([row.author, row.published_by])
     context = {
@@ -95,9 +92,7 @@ def revision(request: HttpRequest, number: int) -> HttpResponse:
 @require_safe
 def text(request: HttpRequest, number: int) -> HttpResponse:
     """A revision as a file, letter by letter as it was published: what `manage.py export` prints. Secrets are references there."""
-    row = queries.revision(number)
-    if row is None:
-        raise NotFound("no_such_revision")
+    row = queries.known_revision(number)
     answer = HttpResponse(row.text, content_type="application/yaml")  # RFC 9512
     answer["Content-Disposition"] = f'attachment; filename="rolegate-mapping-{number}.yaml"'
     return answer
